@@ -1,0 +1,1 @@
+"""Plain classes that do the work; one file turns them into Ray actors."""

@@ -1,0 +1,163 @@
+"""A booking and the one table of the moves it may make."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Status(StrEnum):
+    """State of a booking; RESERVED is a hold."""
+
+    #: Enum hashes in Python; the tables below are looked up for every booking replayed.
+    __hash__ = str.__hash__
+
+    RESERVED = "RESERVED"
+    PAYMENT_PENDING = "PAYMENT_PENDING"
+    PAYMENT_FAILED = "PAYMENT_FAILED"
+    CONFIRMED = "CONFIRMED"
+    TICKETS_DELIVERED = "TICKETS_DELIVERED"
+    REFUND_REQUESTED = "REFUND_REQUESTED"
+    REFUND_DENIED = "REFUND_DENIED"
+    REFUNDED = "REFUNDED"
+    EXPIRED = "EXPIRED"
+    CANCELLED = "CANCELLED"
+
+
+class Move(StrEnum):
+    """What may happen to a booking after it was placed."""
+
+    __hash__ = str.__hash__
+
+    START_PAYMENT = "start_payment"
+    CONFIRM = "confirm"
+    FAIL_PAYMENT = "fail_payment"
+    GIVE_UP = "give_up"
+    RELEASE = "release"
+    EXPIRE = "expire"
+    REINSTATE = "reinstate"
+    DELIVER_TICKETS = "deliver_tickets"
+    REQUEST_REFUND = "request_refund"
+    REFUND = "refund"
+    DENY_REFUND = "deny_refund"
+
+
+#: Every legal move, and nothing else is: (state, move) -> next state.
+#: CONFIRM from RESERVED is a free booking; REINSTATE is a payment that succeeded after
+#: the hold had expired while the stock was still there.
+TRANSITIONS: dict[tuple[Status, Move], Status] = {
+    (Status.RESERVED, Move.START_PAYMENT): Status.PAYMENT_PENDING,
+    (Status.RESERVED, Move.CONFIRM): Status.CONFIRMED,
+    (Status.RESERVED, Move.RELEASE): Status.CANCELLED,
+    (Status.RESERVED, Move.EXPIRE): Status.EXPIRED,
+    (Status.PAYMENT_PENDING, Move.CONFIRM): Status.CONFIRMED,
+    (Status.PAYMENT_PENDING, Move.FAIL_PAYMENT): Status.PAYMENT_FAILED,
+    (Status.PAYMENT_PENDING, Move.EXPIRE): Status.EXPIRED,
+    (Status.PAYMENT_FAILED, Move.START_PAYMENT): Status.PAYMENT_PENDING,
+    (Status.PAYMENT_FAILED, Move.GIVE_UP): Status.CANCELLED,
+    (Status.PAYMENT_FAILED, Move.EXPIRE): Status.EXPIRED,
+    (Status.EXPIRED, Move.REINSTATE): Status.CONFIRMED,
+    (Status.CONFIRMED, Move.DELIVER_TICKETS): Status.TICKETS_DELIVERED,
+    (Status.CONFIRMED, Move.REQUEST_REFUND): Status.REFUND_REQUESTED,
+    (Status.TICKETS_DELIVERED, Move.REQUEST_REFUND): Status.REFUND_REQUESTED,
+    (Status.REFUND_REQUESTED, Move.REFUND): Status.REFUNDED,
+    (Status.REFUND_REQUESTED, Move.DENY_REFUND): Status.REFUND_DENIED,
+    (Status.REFUND_DENIED, Move.REQUEST_REFUND): Status.REFUND_REQUESTED,
+}
+
+
+class Share(StrEnum):
+    """Where the units of a booking are counted."""
+
+    __hash__ = str.__hash__
+
+    HELD = "held"
+    SOLD = "sold"
+    NONE = "none"
+
+
+#: In which count of its allotment a booking's units stand, by state. Total, and a test says so.
+SHARE: dict[Status, Share] = {
+    Status.RESERVED: Share.HELD,
+    Status.PAYMENT_PENDING: Share.HELD,
+    Status.PAYMENT_FAILED: Share.HELD,
+    Status.CONFIRMED: Share.SOLD,
+    Status.TICKETS_DELIVERED: Share.SOLD,
+    Status.REFUND_REQUESTED: Share.SOLD,
+    Status.REFUND_DENIED: Share.SOLD,
+    Status.REFUNDED: Share.NONE,
+    Status.EXPIRED: Share.NONE,
+    Status.CANCELLED: Share.NONE,
+}
+
+#: States that end by themselves when `expires_at_ms` passes.
+EXPIRING = frozenset(status for status in Status if (status, Move.EXPIRE) in TRANSITIONS)
+
+
+class Line(Struct, frozen=True, array_like=True, gc=False):
+    """Units of one ticket type at the price that was frozen when they were held."""
+
+    ticket_type: str
+    quantity: int
+    unit_price_minor: int
+    seats: tuple[str, ...] = ()
+
+
+class Moment(Struct, frozen=True, array_like=True, gc=False):
+    """When a booking came into a state, Unix milliseconds."""
+
+    status: Status
+    at_ms: int
+
+
+class Booking(Struct, frozen=True, array_like=True, gc=False):
+    """What a buyer has. Immutable: a move puts a new one in its place.
+
+    `sequence` is that of the journal entry which placed the hold, `later` every state
+    after RESERVED.
+    """
+
+    booking_id: str
+    customer: str
+    lines: tuple[Line, ...]
+    units: int
+    held_at_ms: int
+    expires_at_ms: int
+    sequence: int
+    status: Status = Status.RESERVED
+    later: tuple[Moment, ...] = ()
+
+    @property
+    def total_minor(self) -> int:
+        """What the whole booking costs."""
+        return sum(line.quantity * line.unit_price_minor for line in self.lines)
+
+    @property
+    def history(self) -> tuple[Moment, ...]:
+        """Every state the booking has been in, oldest first."""
+        return (Moment(Status.RESERVED, self.held_at_ms), *self.later)
+
+    def moved(self, status: Status, at_ms: int) -> "Booking":
+        """Return the booking as it is after a move to `status`."""
+        return Booking(
+            self.booking_id,
+            self.customer,
+            self.lines,
+            self.units,
+            self.held_at_ms,
+            self.expires_at_ms,
+            self.sequence,
+            status,
+            (*self.later, Moment(status, at_ms)),
+        )
+
+    def as_placed(self) -> "Booking":
+        """Return the booking as it was when the hold was placed."""
+        return Booking(
+            self.booking_id,
+            self.customer,
+            self.lines,
+            self.units,
+            self.held_at_ms,
+            self.expires_at_ms,
+            self.sequence,
+        )

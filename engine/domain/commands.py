@@ -1,0 +1,104 @@
+"""Requests to the owner of an event. A command asks; what came of it is a record."""
+
+from msgspec import UNSET, Struct, UnsetType
+
+from engine.domain.event import Event
+
+
+class Caller(Struct, frozen=True, array_like=True, gc=False):
+    """Who asks, as the token says.
+
+    `organizer` is the organizer that the caller acts for, None for a buyer.
+    """
+
+    sub: str
+    organizer: str | None = None
+    admin: bool = False
+
+
+class Item(Struct, frozen=True, array_like=True, gc=False):
+    """Wanted units of one ticket type: counted, or named seats, or the best ones free."""
+
+    ticket_type: str
+    quantity: int
+    seats: tuple[str, ...] = ()
+    best_available: bool = False
+
+
+class PlaceHold(Struct, frozen=True, array_like=True, gc=False, tag="hold"):
+    """Keep inventory for a customer; all of it or nothing."""
+
+    booking_id: str
+    customer: str
+    items: tuple[Item, ...]
+
+
+class ReleaseHold(Struct, frozen=True, array_like=True, gc=False, tag="release"):
+    """Give a hold back before it expires."""
+
+    booking_id: str
+    caller: Caller
+
+
+class ExpireHold(Struct, frozen=True, array_like=True, gc=False, tag="expire"):
+    """End a hold whose time is up. Asked by the owner itself, never by a client."""
+
+    booking_id: str
+
+
+class ReadBooking(Struct, frozen=True, array_like=True, gc=False, tag="read"):
+    """Show one booking to somebody who may see it."""
+
+    booking_id: str
+    caller: Caller
+
+
+class ReadAvailability(Struct, frozen=True, array_like=True, gc=False, tag="availability"):
+    """Show the counts of every ticket type."""
+
+
+class CreateEvent(Struct, frozen=True, array_like=True, tag="create"):
+    """Put an event on record."""
+
+    event: Event
+
+
+class AmendEvent(Struct, frozen=True, array_like=True, tag="amend"):
+    """Change what may be changed of an event; what is UNSET stays as it is.
+
+    Args:
+        prices_minor: new price by ticket type.
+        capacities: new capacity by allotment.
+    """
+
+    caller: Caller
+    name: str | UnsetType = UNSET
+    opens_at_ms: int | None | UnsetType = UNSET
+    closes_at_ms: int | None | UnsetType = UNSET
+    prices_minor: dict[str, int] = {}
+    capacities: dict[str, int] = {}
+
+
+class PauseSale(Struct, frozen=True, array_like=True, tag="pause"):
+    """Stop new holds; whatever is held can still be paid."""
+
+    caller: Caller
+
+
+class ResumeSale(Struct, frozen=True, array_like=True, tag="resume"):
+    """Take new holds again."""
+
+    caller: Caller
+
+
+Command = (
+    PlaceHold
+    | ReleaseHold
+    | ExpireHold
+    | ReadBooking
+    | ReadAvailability
+    | CreateEvent
+    | AmendEvent
+    | PauseSale
+    | ResumeSale
+)

@@ -1,0 +1,52 @@
+"""Decisions: what a command means for the state as it is. Reads only, never writes.
+
+`decide` gives the answer and the facts to be journalled. The owner applies the facts,
+makes them durable, and only then gives the answer.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from engine.domain import amendments, holds, views
+from engine.domain.commands import (
+    AmendEvent,
+    Command,
+    CreateEvent,
+    ExpireHold,
+    PauseSale,
+    PlaceHold,
+    ReadAvailability,
+    ReadBooking,
+    ReleaseHold,
+    ResumeSale,
+)
+from engine.domain.decision import Decision, refused
+from engine.domain.outcomes import Refusal
+from engine.domain.state import EventState
+
+
+def decide(state: EventState, command: Command, now_ms: int) -> Decision:
+    """Answer one command.
+
+    Args:
+        now_ms: time of the turn, Unix milliseconds; never less than `state.now_ms`.
+
+    Returns:
+        The outcome, and the records that make it true (none for a refusal or a read).
+    """
+    if state.event is None and type(command) is not CreateEvent:
+        return refused(Refusal.EVENT_NOT_FOUND)
+    return _DECIDE[type(command)](state, command, now_ms)
+
+
+_DECIDE: dict[type[Command], Callable[[EventState, Any, int], Decision]] = {
+    PlaceHold: holds.place,
+    ReleaseHold: holds.release,
+    ExpireHold: holds.expire,
+    ReadBooking: views.read_booking,
+    ReadAvailability: views.read_availability,
+    CreateEvent: amendments.create,
+    AmendEvent: amendments.amend,
+    PauseSale: amendments.pause,
+    ResumeSale: amendments.resume,
+}

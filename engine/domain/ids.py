@@ -1,0 +1,67 @@
+"""Ids that carry their route.
+
+`evt_` + 12 characters, `bk_` + the event's 12 + 16 of a keyed hash. The alphabet is
+Crockford's base 32 in lower case: no i, l, o, u, so that an id survives being read aloud.
+"""
+
+import hashlib
+import re
+from base64 import b32encode
+
+_RFC4648 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_CROCKFORD = b"0123456789abcdefghjkmnpqrstvwxyz"
+_TO_CROCKFORD = bytes.maketrans(_RFC4648, _CROCKFORD)
+
+_EVENT_ID = re.compile(r"evt_[0-9a-hjkmnp-tv-z]{12}")
+_BOOKING_ID = re.compile(r"bk_[0-9a-hjkmnp-tv-z]{28}")
+
+EVENT_CODE_LENGTH = 12
+
+
+def base32(data: bytes) -> str:
+    """Return Crockford base 32 in lower case; `len(data)` is a multiple of five."""
+    return b32encode(data).translate(_TO_CROCKFORD).decode()
+
+
+def _keyed_code(length_bytes: int, key: bytes, *parts: str) -> str:
+    # Each part is preceded by its length: ("ab", "c") and ("a", "bc") must not collide.
+    material = "".join(f"{len(part)}:{part}" for part in parts)
+    digest = hashlib.blake2b(material.encode(), digest_size=length_bytes, key=key)
+    return base32(digest.digest())
+
+
+def event_id(key: bytes, organizer: str, idempotency_key: str) -> str:
+    """Return the id of the event that this organizer creates under this key.
+
+    Twelve characters carry 60 bits: five more than a billion events need to stay
+    free of collisions in practice, and event ids are public anyway.
+    """
+    return "evt_" + _keyed_code(10, key, "event", organizer, idempotency_key)[:EVENT_CODE_LENGTH]
+
+
+def booking_id(key: bytes, event: str, customer: str, idempotency_key: str) -> str:
+    """Return the id of the booking that this customer makes under this key.
+
+    The same three always give the same id, which is what makes a retry find its own
+    booking without a table of keys. Eighty bits of a keyed hash cannot be guessed.
+
+    Args:
+        key: secret of the deployment, at most 64 bytes.
+        event: a valid event id.
+    """
+    return "bk_" + event[4:] + _keyed_code(10, key, event, customer, idempotency_key)
+
+
+def is_event_id(text: str) -> bool:
+    """Tell whether `text` has the form of an event id."""
+    return _EVENT_ID.fullmatch(text) is not None
+
+
+def is_booking_id(text: str) -> bool:
+    """Tell whether `text` has the form of a booking id."""
+    return _BOOKING_ID.fullmatch(text) is not None
+
+
+def event_of_booking(booking: str) -> str:
+    """Return the id of the event that a booking id names (its route)."""
+    return "evt_" + booking[3 : 3 + EVENT_CODE_LENGTH]

@@ -1,0 +1,164 @@
+"""A whole state as bytes, in slices; the digest of a state is the hash of those bytes.
+
+Bookings are immutable, so copying the pointers gives a consistent picture at one
+sequence number while the turn loop goes on. The order is that of placement and thus the
+same after every replay.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+
+import msgspec
+from msgspec import Struct
+
+from engine.domain.apply import count_for_customer, expire_at, offer_event
+from engine.domain.booking import EXPIRING, SHARE, Booking, Share
+from engine.domain.event import Event
+from engine.domain.state import EventState, check_turn
+from engine.limits import SNAPSHOT_SLICE_BOOKINGS
+
+
+class SnapshotCounts(Struct, frozen=True, array_like=True):
+    """Counts of one allotment as they were kept, to be compared with what is restored."""
+
+    code: str
+    available: int
+    held: int
+    sold: int
+    blocked: int
+
+
+class SnapshotHead(Struct, frozen=True):
+    """Everything of a state but its bookings."""
+
+    event: Event | None
+    created_as: Event | None
+    paused: bool
+    sequence: int
+    now_ms: int
+    booking_count: int
+    stocks: tuple[SnapshotCounts, ...]
+
+
+class Capture(Struct, frozen=True):
+    """A state at one sequence number; costs a pointer for each booking."""
+
+    head: SnapshotHead
+    bookings: list[Booking]
+
+
+class SnapshotUnusable(Exception):
+    """These bytes do not give a state; the reason is the argument."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_head = msgspec.msgpack.Decoder(SnapshotHead).decode
+_decode_slice = msgspec.msgpack.Decoder(list[Booking]).decode
+
+
+def capture(state: EventState) -> Capture:
+    """Take a consistent picture of the state between two turns."""
+    head = SnapshotHead(
+        state.event,
+        state.created_as,
+        state.paused,
+        state.sequence,
+        state.now_ms,
+        len(state.bookings),
+        tuple(
+            SnapshotCounts(code, stock.available, stock.held, stock.sold, stock.blocked)
+            for code, stock in state.stocks.items()
+        ),
+    )
+    return Capture(head, list(state.bookings.values()))
+
+
+def encode_slices(picture: Capture) -> Iterator[bytes]:
+    """Yield the head, then the bookings, SNAPSHOT_SLICE_BOOKINGS at a time."""
+    yield _encode(picture.head)
+    for start in range(0, len(picture.bookings), SNAPSHOT_SLICE_BOOKINGS):
+        yield _encode(picture.bookings[start : start + SNAPSHOT_SLICE_BOOKINGS])
+
+
+def restore(slices: Iterable[bytes]) -> EventState:
+    """Build the state that `encode_slices` was given.
+
+    Raises:
+        SnapshotUnusable: the bytes cannot be read or contradict themselves.
+    """
+    parts = iter(slices)
+    try:
+        head = _decode_head(next(parts))
+        state = EventState()
+        _restore_head(state, head)
+        for part in parts:
+            for booking in _decode_slice(part):
+                _restore_booking(state, booking)
+    except (msgspec.MsgspecError, StopIteration, KeyError) as error:
+        raise SnapshotUnusable(f"{type(error).__name__}: {error}") from error
+    _compare(state, head)
+    return state
+
+
+def digest(state: EventState) -> str:
+    """Return the hash of the whole state as 32 hexadecimal characters."""
+    return digest_of(encode_slices(capture(state)))
+
+
+def digest_of(slices: Iterable[bytes]) -> str:
+    """Return the digest of a state that is already encoded."""
+    running = hashlib.blake2b(digest_size=16)
+    for part in slices:
+        running.update(part)
+    return running.hexdigest()
+
+
+def _restore_head(state: EventState, head: SnapshotHead) -> None:
+    state.created_as = head.created_as
+    if head.event is not None:
+        offer_event(state, head.event)
+    for counts in head.stocks:
+        stock = state.stocks[counts.code]
+        stock.blocked = counts.blocked
+        stock.available -= counts.blocked
+    state.paused = head.paused
+    state.sequence = head.sequence
+    state.now_ms = head.now_ms
+
+
+def _restore_booking(state: EventState, booking: Booking) -> None:
+    state.bookings[booking.booking_id] = booking
+    if booking.status in EXPIRING:
+        expire_at(state, booking.expires_at_ms, booking.booking_id)
+    share = SHARE[booking.status]
+    if share is Share.NONE:
+        return
+    count_for_customer(state, booking.customer, booking.units)
+    for line in booking.lines:
+        offer = state.offers[line.ticket_type]
+        offer.committed += line.quantity
+        offer.stock.available -= line.quantity
+        if share is Share.HELD:
+            offer.stock.held += line.quantity
+        else:
+            offer.stock.sold += line.quantity
+    if share is Share.HELD:
+        state.held_units += booking.units
+    else:
+        state.sold_units += booking.units
+
+
+def _compare(state: EventState, head: SnapshotHead) -> None:
+    if len(state.bookings) != head.booking_count:
+        raise SnapshotUnusable(f"{len(state.bookings)} bookings of {head.booking_count}")
+    for counts in head.stocks:
+        stock = state.stocks[counts.code]
+        restored = SnapshotCounts(
+            counts.code, stock.available, stock.held, stock.sold, stock.blocked
+        )
+        if restored != counts:
+            raise SnapshotUnusable(f"allotment {counts.code} restores to {restored}")
+    try:
+        check_turn(state)
+    except AssertionError as error:
+        raise SnapshotUnusable(str(error)) from error

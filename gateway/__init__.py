@@ -1,0 +1,1 @@
+"""The HTTP face: parse, one call, map the outcome. No rule lives here."""

@@ -1,0 +1,1 @@
+"""Load generators, the benchmark and the fault drills; they speak HTTP."""
