@@ -24,27 +24,28 @@ def create(state: EventState, command: CreateEvent, now_ms: int) -> Decision:
 def amend(state: EventState, command: AmendEvent, now_ms: int) -> Decision:
     """Change the event, all that is asked or nothing of it."""
     event = existing_event(state)
+    changes = command.changes
     if not may_manage(event, command.caller):
         return refused(Refusal.EVENT_NOT_FOUND)
-    for code in command.prices_minor:
+    for code in changes.prices_minor:
         if code not in state.offers:
             return refused(Refusal.UNKNOWN_TICKET_TYPE, code)
-    for code in command.capacities:
+    for code in changes.capacities:
         if code not in state.stocks:
             return refused(Refusal.UNKNOWN_ALLOTMENT, code)
-    opens_at_ms = event.opens_at_ms if command.opens_at_ms is UNSET else command.opens_at_ms
-    closes_at_ms = event.closes_at_ms if command.closes_at_ms is UNSET else command.closes_at_ms
+    opens_at_ms = event.opens_at_ms if changes.opens_at_ms is UNSET else changes.opens_at_ms
+    closes_at_ms = event.closes_at_ms if changes.closes_at_ms is UNSET else changes.closes_at_ms
     amended = replace(
         event,
-        name=event.name if command.name is UNSET else command.name,
+        name=event.name if changes.name is UNSET else changes.name,
         opens_at_ms=opens_at_ms,
         closes_at_ms=closes_at_ms,
         ticket_types=tuple(
-            replace(kind, price_minor=command.prices_minor.get(kind.code, kind.price_minor))
+            replace(kind, price_minor=changes.prices_minor.get(kind.code, kind.price_minor))
             for kind in event.ticket_types
         ),
         allotments=tuple(
-            replace(stock, capacity=command.capacities.get(stock.code, stock.capacity))
+            replace(stock, capacity=changes.capacities.get(stock.code, stock.capacity))
             for stock in event.allotments
         ),
     )

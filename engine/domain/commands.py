@@ -63,20 +63,28 @@ class CreateEvent(Struct, frozen=True, array_like=True, tag="create"):
     event: Event
 
 
-class AmendEvent(Struct, frozen=True, array_like=True, tag="amend"):
-    """Change what may be changed of an event; what is UNSET stays as it is.
+class Changes(Struct, frozen=True):
+    """What is to be different about an event; what is UNSET stays as it is.
+
+    Not an array like the commands, because UNSET cannot travel in one.
 
     Args:
         prices_minor: new price by ticket type.
         capacities: new capacity by allotment.
     """
 
-    caller: Caller
     name: str | UnsetType = UNSET
     opens_at_ms: int | None | UnsetType = UNSET
     closes_at_ms: int | None | UnsetType = UNSET
     prices_minor: dict[str, int] = {}
     capacities: dict[str, int] = {}
+
+
+class AmendEvent(Struct, frozen=True, array_like=True, tag="amend"):
+    """Change what may be changed of an event."""
+
+    caller: Caller
+    changes: Changes
 
 
 class PauseSale(Struct, frozen=True, array_like=True, tag="pause"):

@@ -111,9 +111,11 @@ def _first_refusal(
     for item in command.items:
         if item.seats or item.best_available:
             return Refused(Refusal.UNKNOWN_SEAT, item.seats[0] if item.seats else item.ticket_type)
+    of_type: dict[str, int] = {}
     for item in command.items:
+        of_type[item.ticket_type] = of_type.get(item.ticket_type, 0) + item.quantity
         limit = offers[item.ticket_type].ticket_type.max_per_booking
-        if item.quantity > limit:
+        if of_type[item.ticket_type] > limit:
             return Refused(Refusal.LIMIT_PER_BOOKING, item.ticket_type, limit)
     limit_per_customer = event.max_per_customer
     if limit_per_customer is not None:

@@ -86,18 +86,41 @@ def restore(slices: Iterable[bytes]) -> EventState:
     Raises:
         SnapshotUnusable: the bytes cannot be read or contradict themselves.
     """
-    parts = iter(slices)
-    try:
-        head = _decode_head(next(parts))
-        state = EventState()
-        _restore_head(state, head)
-        for part in parts:
-            for booking in _decode_slice(part):
-                _restore_booking(state, booking)
-    except (msgspec.MsgspecError, StopIteration, KeyError) as error:
-        raise SnapshotUnusable(f"{type(error).__name__}: {error}") from error
-    _compare(state, head)
-    return state
+    restoration = Restoration()
+    for part in slices:
+        restoration.feed(part)
+    return restoration.finish()
+
+
+class Restoration:
+    """Builds a state from the slices of a snapshot, one at a time.
+
+    Both methods raise SnapshotUnusable where bytes cannot be read or contradict
+    themselves.
+    """
+
+    def __init__(self) -> None:
+        self._state = EventState()
+        self._head: SnapshotHead | None = None
+
+    def feed(self, part: bytes) -> None:
+        """Take the next slice; the first one is the head."""
+        try:
+            if self._head is None:
+                self._head = _decode_head(part)
+                _restore_head(self._state, self._head)
+            else:
+                for booking in _decode_slice(part):
+                    _restore_booking(self._state, booking)
+        except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, AssertionError) as error:
+            raise SnapshotUnusable(f"{type(error).__name__}: {error}") from error
+
+    def finish(self) -> EventState:
+        """Return the state after the last slice."""
+        if self._head is None:
+            raise SnapshotUnusable("it has no slices")
+        _compare(self._state, self._head)
+        return self._state
 
 
 def digest(state: EventState) -> str:

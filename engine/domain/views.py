@@ -48,7 +48,8 @@ class Availability(Struct, frozen=True, array_like=True):
         counts = {counts.code: counts for counts in self.ticket_types}
         exhausted: Refused | None = None
         for item in items:
-            kind = counts.get(item.ticket_type)
+            # Taken out, because a type that is asked for twice is limited by its sum.
+            kind = counts.pop(item.ticket_type, None)
             if kind is None or item.seats or item.best_available:
                 return None
             if item.quantity > kind.max_per_booking or kind.available:

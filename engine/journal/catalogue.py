@@ -5,6 +5,7 @@ Written by the append script, so they are never ahead of or behind the journal.
 
 import heapq
 from collections.abc import Iterable
+from typing import Any
 
 from msgspec import Struct
 from redis.asyncio import Redis
@@ -79,6 +80,8 @@ class Catalogue:
         """Return ids of a customer's bookings over all events, newest first.
 
         Args:
+            customer: the customer's id.
+            limit: length of the answer at most.
             before: index member (`booking_member`) behind which to begin.
         """
         high = "+" if before is None else f"({before}"
@@ -88,6 +91,11 @@ class Catalogue:
         )
         members = heapq.nlargest(limit, (member.decode() for page in pages for member in page))
         return [booking_of_member(member) for member in members]
+
+    async def claimant(self, event_id: str) -> bytes | None:
+        """Return who claimed the event's journal last, in the claimant's own words."""
+        answer = await self._pipeline([("HGET", event_keys(event_id).document, "owner")])
+        return answer[0] or None
 
     async def awake(self) -> list[str]:
         """Return the ids of all events that need an owner, in order."""
@@ -101,7 +109,7 @@ class Catalogue:
         )
         return sorted(member.decode() for page in pages for member in page)
 
-    async def _pipeline(self, commands: Iterable[tuple[str | int, ...]]) -> list[list[bytes]]:
+    async def _pipeline(self, commands: Iterable[tuple[str | int, ...]]) -> list[Any]:
         pipeline = self._redis.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)

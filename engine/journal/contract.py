@@ -42,6 +42,13 @@ class SnapshotTorn(Exception):
     """A snapshot's bytes are incomplete or damaged. Argument: what is wrong."""
 
 
+def refusal(entry: Entry, after: Position, found: Position) -> Fenced | JournalLost:
+    """Return why a journal whose head is `found` does not take `entry` behind `after`."""
+    if found.epoch > entry.epoch or found >= entry.position:
+        return Fenced(entry.position, found)
+    return JournalLost(after, found)
+
+
 class SnapshotRef(Struct, frozen=True):
     """A finished snapshot: the state after the entry at (epoch, sequence)."""
 
@@ -70,8 +77,13 @@ class Journal(Protocol):
         """
         ...
 
-    async def claim(self, nonce: bytes, at_ms: int) -> Position:
+    async def claim(self, nonce: bytes, at_ms: int, claimant: bytes = b"") -> Position:
         """Open a new epoch: from now on, every append of an older one is refused.
+
+        Args:
+            nonce: of the claiming incarnation.
+            at_ms: Unix milliseconds.
+            claimant: who claims, in the claimant's own words; kept beside the journal.
 
         Returns:
             The position of the claim.

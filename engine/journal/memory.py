@@ -13,8 +13,8 @@ from engine.journal.contract import (
     InDoubt,
     JournalLost,
     SnapshotRef,
-    SnapshotTorn,
     Unavailable,
+    refusal,
 )
 from engine.journal.entry import (
     START,
@@ -23,10 +23,10 @@ from engine.journal.entry import (
     decode_entry,
     encode_entry,
     seal,
-    unseal,
 )
 from engine.journal.projection import Projection, project
 from engine.journal.replay import EntryOrder
+from engine.journal.sealed import open_manifest, open_slices, seal_manifest
 from engine.limits import SNAPSHOTS_KEPT
 
 
@@ -34,7 +34,7 @@ class Fault(StrEnum):
     """What goes wrong with the next append."""
 
     REQUEST_LOST = "the request never arrives"
-    REPLY_LOST = "the entry is written, the reply never arrives"
+    REPLY_LOST = "the request is carried out, the reply never arrives"
     AWAY = "nothing answers, reads neither"
 
 
@@ -47,9 +47,10 @@ class MemoryStore:
     def __init__(self) -> None:
         self.entries: dict[str, dict[Position, bytes]] = defaultdict(dict)
         self.projections: dict[str, list[tuple[Position, Projection]]] = defaultdict(list)
-        self.finished: dict[str, dict[Position, SnapshotRef]] = defaultdict(dict)
+        self.finished: dict[str, dict[Position, bytes]] = defaultdict(dict)
         self.slices: dict[str, list[bytes]] = {}
         self.awake: set[str] = set()
+        self.claimants: dict[str, bytes] = {}
         self.needed_from: dict[str, Position] = {}
         self.faults: deque[Fault] = deque()
         self.away = False
@@ -69,14 +70,13 @@ class MemoryJournal:
         self._reach()
         return max(self._entries, default=START)
 
-    async def claim(self, nonce: bytes, at_ms: int) -> Position:
+    async def claim(self, nonce: bytes, at_ms: int, claimant: bytes = b"") -> Position:
         """See `Journal.claim`."""
         if self._store.away:
             raise InDoubt("away")
         head = await self.head()
         claim = Entry(head.epoch + 1, 0, at_ms, nonce)
         await self.append(claim, head)
-        self._store.awake.add(self.event_id)
         return claim.position
 
     async def append(self, entry: Entry, after: Position) -> None:
@@ -86,20 +86,11 @@ class MemoryJournal:
             self._store.away = True
         if self._store.away or fault is Fault.REQUEST_LOST:
             raise InDoubt(str(fault or Fault.AWAY))
-        found = max(self._entries, default=START)
-        if found == after:
-            self._entries[entry.position] = encode_entry(entry)
-            self._store.projections[self.event_id].append((entry.position, project(entry)))
-        elif entry.position in self._entries:
-            stored = decode_entry(entry.position, self._entries[entry.position])
-            if stored.nonce != entry.nonce:
-                raise Fenced(entry.position, found)
-        elif found.epoch > entry.epoch or found >= entry.position:
-            raise Fenced(entry.position, found)
-        else:
-            raise JournalLost(after, found)
+        refused = self._take(entry, after)
         if fault is Fault.REPLY_LOST:
             raise InDoubt(str(fault))
+        if refused is not None:
+            raise refused
 
     async def read_back(self, position: Position) -> Entry | None:
         """See `Journal.read_back`."""
@@ -121,18 +112,14 @@ class MemoryJournal:
     async def snapshots(self) -> list[SnapshotRef]:
         """See `Journal.snapshots`."""
         self._reach()
-        return sorted(self._finished.values(), key=lambda ref: ref.position, reverse=True)
+        found = map(open_manifest, self._finished.values())
+        refs = [ref for ref in found if ref is not None]
+        return sorted(refs, key=lambda ref: ref.position, reverse=True)
 
     async def read_snapshot(self, ref: SnapshotRef) -> list[bytes]:
         """See `Journal.read_snapshot`."""
         self._reach()
-        stored = self._store.slices.get(ref.key, [])
-        if len(stored) != ref.slices:
-            raise SnapshotTorn(f"{len(stored)} of {ref.slices} slices")
-        try:
-            return [bytes(unseal(data)) for data in stored]
-        except ValueError as error:
-            raise SnapshotTorn(str(error)) from error
+        return open_slices(ref, self._store.slices.get(ref.key, []))
 
     async def begin_snapshot(self, position: Position, nonce: bytes) -> str:
         """See `Journal.begin_snapshot`."""
@@ -149,11 +136,11 @@ class MemoryJournal:
     async def finish_snapshot(self, ref: SnapshotRef) -> None:
         """See `Journal.finish_snapshot`."""
         self._reach()
-        self._finished[ref.position] = ref
-        kept = {seen.key for seen in (await self.snapshots())[:SNAPSHOTS_KEPT]}
-        for position, seen in list(self._finished.items()):
-            if seen.key not in kept:
-                del self._finished[position]
+        self._finished[ref.position] = seal_manifest(ref)
+        refs = (await self.snapshots())[:SNAPSHOTS_KEPT]
+        for position in self._finished.keys() - {seen.position for seen in refs}:
+            del self._finished[position]
+        kept = {seen.key for seen in refs}
         for key in list(self._store.slices):
             if key.startswith(f"{self.event_id}:") and key not in kept:
                 del self._store.slices[key]
@@ -162,9 +149,9 @@ class MemoryJournal:
         """See `Journal.trim`."""
         refs = await self.snapshots()
         if len(refs) >= SNAPSHOTS_KEPT:
-            keep = min(
-                refs[-1].position, self._store.needed_from.get(self.event_id, refs[-1].position)
-            )
+            # Never the newest: the head is read from it.
+            keep = min(refs[-1].position, await self.head())
+            keep = min(keep, self._store.needed_from.get(self.event_id, keep))
             for position in [position for position in self._entries if position < keep]:
                 del self._entries[position]
         return min(self._entries, default=START)
@@ -175,6 +162,21 @@ class MemoryJournal:
             return False
         self._store.awake.discard(self.event_id)
         return True
+
+    def _take(self, entry: Entry, after: Position) -> Fenced | JournalLost | None:
+        """Write the entry unless it is there already; return why not if it is refused."""
+        found = max(self._entries, default=START)
+        if found == after:
+            self._entries[entry.position] = encode_entry(entry)
+            self._store.projections[self.event_id].append((entry.position, project(entry)))
+            if entry.sequence == 0:
+                self._store.awake.add(self.event_id)
+        self._store.claimants[self.event_id] = claimant
+            return None
+        stored = self._entries.get(entry.position)
+        if stored is not None and decode_entry(entry.position, stored).nonce == entry.nonce:
+            return None
+        return refusal(entry, after, found)
 
     def _reach(self) -> None:
         if self._store.away:

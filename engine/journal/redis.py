@@ -3,17 +3,15 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar, cast
 
-import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from engine.journal.contract import (
     Fenced,
     InDoubt,
-    JournalLost,
     SnapshotRef,
-    SnapshotTorn,
     Unavailable,
+    refusal,
 )
 from engine.journal.entry import (
     START,
@@ -23,18 +21,15 @@ from engine.journal.entry import (
     decode_entry,
     encode_entry,
     seal,
-    unseal,
 )
 from engine.journal.keys import event_keys, partition_keys, partition_of
 from engine.journal.projection import encode_event, encode_record, event_member, project
 from engine.journal.replay import EntryOrder
 from engine.journal.scripts import APPEND, REST
+from engine.journal.sealed import open_manifest, open_slices, seal_manifest
 from engine.limits import REPLAY_PAGE_ENTRIES, SNAPSHOTS_KEPT
 
 _Answer = TypeVar("_Answer")
-
-_encode_ref = msgspec.msgpack.Encoder().encode
-_decode_ref = msgspec.msgpack.Decoder(SnapshotRef).decode
 
 #: Field prefix of a snapshot that was begun and not finished.
 _BEGUN = b"begun:"
@@ -56,34 +51,32 @@ class RedisJournal:
         newest = await _ask(lambda: self._redis.xrevrange(self._keys.journal, count=1))
         return Position.parse(newest[0][0].decode()) if newest else START
 
-    async def claim(self, nonce: bytes, at_ms: int) -> Position:
+    async def claim(self, nonce: bytes, at_ms: int, claimant: bytes = b"") -> Position:
         """See `Journal.claim`."""
         try:
             head = await self.head()
         except Unavailable as error:
             raise InDoubt(str(error)) from error
         claim = Entry(head.epoch + 1, 0, at_ms, nonce)
-        found = await self._write(claim, head, awake=True)
+        found = await self._write(claim, head, claimant)
         if found != head and await self._read_own(claim) is None:
             raise Fenced(claim.position, found)
         return claim.position
 
     async def append(self, entry: Entry, after: Position) -> None:
         """See `Journal.append`."""
-        found = await self._write(entry, after, awake=False)
+        found = await self._write(entry, after)
         if found == after:
             return
         if found >= entry.position and await self._read_own(entry) is not None:
             return
-        if found.epoch > entry.epoch or found >= entry.position:
-            raise Fenced(entry.position, found)
-        raise JournalLost(after, found)
+        raise refusal(entry, after, found)
 
     async def read_back(self, position: Position) -> Entry | None:
         """See `Journal.read_back`."""
         at = str(position)
         rows = await _ask(lambda: self._redis.xrange(self._keys.journal, at, at))
-        return decode_entry(position, rows[0][1][b"e"]) if rows else None
+        return _entry_of(position, rows[0][1]) if rows else None
 
     async def replay(self, after: Position) -> AsyncIterator[Entry]:
         """See `Journal.replay`."""
@@ -96,10 +89,7 @@ class RedisJournal:
                 )
             )
             for row_id, fields in rows:
-                position = Position.parse(row_id.decode())
-                if b"e" not in fields:
-                    raise CorruptEntry(position, "has no field e")
-                entry = decode_entry(position, fields[b"e"])
+                entry = _entry_of(Position.parse(row_id.decode()), fields)
                 if order.accept(entry):
                     yield entry
             if len(rows) < REPLAY_PAGE_ENTRIES:
@@ -109,25 +99,15 @@ class RedisJournal:
     async def snapshots(self) -> list[SnapshotRef]:
         """See `Journal.snapshots`."""
         fields = await _ask(lambda: self._redis.hgetall(self._keys.snapshots))
-        refs = []
-        for name, value in fields.items():
-            if name.startswith(_BEGUN):
-                continue
-            try:
-                refs.append(_decode_ref(unseal(value)))
-            except (ValueError, msgspec.MsgspecError):
-                continue  # as good as absent: recovery falls back to the one before
+        found = [
+            open_manifest(value) for name, value in fields.items() if not name.startswith(_BEGUN)
+        ]
+        refs = [ref for ref in found if ref is not None]
         return sorted(refs, key=lambda ref: ref.position, reverse=True)
 
     async def read_snapshot(self, ref: SnapshotRef) -> list[bytes]:
         """See `Journal.read_snapshot`."""
-        stored = await _ask(lambda: self._redis.lrange(ref.key, 0, -1))
-        if len(stored) != ref.slices:
-            raise SnapshotTorn(f"{len(stored)} of {ref.slices} slices")
-        try:
-            return [bytes(unseal(data)) for data in stored]
-        except ValueError as error:
-            raise SnapshotTorn(str(error)) from error
+        return open_slices(ref, await _ask(lambda: self._redis.lrange(ref.key, 0, -1)))
 
     async def begin_snapshot(self, position: Position, nonce: bytes) -> str:
         """See `Journal.begin_snapshot`."""
@@ -142,26 +122,29 @@ class RedisJournal:
 
     async def finish_snapshot(self, ref: SnapshotRef) -> None:
         """See `Journal.finish_snapshot`."""
-        name = str(ref.position)
-        await _ask(lambda: self._redis.hset(self._keys.snapshots, name, seal(_encode_ref(ref))))
+        name, manifest = str(ref.position).encode(), seal_manifest(ref)
+        before = await _ask(lambda: self._redis.hgetall(self._keys.snapshots))
+        await _ask(lambda: self._redis.hset(self._keys.snapshots, name, manifest))
         kept = {seen.key for seen in (await self.snapshots())[:SNAPSHOTS_KEPT]}
-        fields = await _ask(lambda: self._redis.hgetall(self._keys.snapshots))
-        for field, value in fields.items():
-            key = _key_of(field, value)
-            if field.startswith(_BEGUN):
-                if key not in kept:
-                    await _ask(lambda key=key: self._redis.delete(key))  # type: ignore[misc]
-            elif key in kept:
-                continue
-            elif key is not None:
-                await _ask(lambda key=key: self._redis.delete(key))  # type: ignore[misc]
-            await _ask(lambda field=field: self._redis.hdel(self._keys.snapshots, field))  # type: ignore[misc]
+        # `before` too: a manifest of the same position has just been overwritten.
+        keys = {_key_of(*field) for field in (*before.items(), (name, manifest))}
+        dropped = sorted(key for key in keys if key is not None and key not in kept)
+        if dropped:
+            await _ask(lambda: self._redis.delete(*dropped))
+        fields = [
+            field
+            for field, value in {**before, name: manifest}.items()
+            if field.startswith(_BEGUN) or _key_of(field, value) not in kept
+        ]
+        if fields:
+            await _ask(lambda: self._redis.hdel(self._keys.snapshots, *fields))
 
     async def trim(self) -> Position:
         """See `Journal.trim`."""
         refs = await self.snapshots()
         if len(refs) >= SNAPSHOTS_KEPT:
-            keep = refs[-1].position
+            # Never the newest: the head is read from it.
+            keep = min(refs[-1].position, await self.head())
             for group in await _ask(lambda: self._redis.xinfo_groups(self._keys.journal)):
                 keep = min(keep, await self._unfinished(group))
             await _ask(
@@ -177,10 +160,12 @@ class RedisJournal:
 
     async def _unfinished(self, group: dict[str, Any]) -> Position:
         """Return the first entry that a consumer group has not finished."""
-        if not group["pending"]:
-            return Position.parse(group["last-delivered-id"].decode())
-        pending = await _ask(lambda: self._redis.xpending(self._keys.journal, group["name"]))
-        return Position.parse(pending["min"].decode())
+        first = group["last-delivered-id"]
+        if group["pending"]:
+            pending = await _ask(lambda: self._redis.xpending(self._keys.journal, group["name"]))
+            # None: the group has finished the last of them since it was asked.
+            first = pending["min"] or first
+        return Position.parse(first.decode())
 
     async def _read_own(self, entry: Entry) -> Entry | None:
         """Return the entry if the journal holds it as this incarnation wrote it."""
@@ -190,7 +175,7 @@ class RedisJournal:
             raise InDoubt(str(error)) from error
         return stored if stored is not None and stored.nonce == entry.nonce else None
 
-    async def _write(self, entry: Entry, after: Position, *, awake: bool) -> Position:
+    async def _write(self, entry: Entry, after: Position, claimant: bytes | None = None) -> Position:
         """Run the append script and return the head it found."""
         projection = project(entry)
         shared = self._shared
@@ -201,7 +186,8 @@ class RedisJournal:
             str(entry.position),
             encode_entry(entry),
             self.event_id,
-            "1" if awake else "",
+            int(claimant is not None),
+            claimant or b"",
             b"" if event is None else encode_event(event),
             "" if event is None else event_member(event.starts_at_ms, event.event_id),
             "" if opens_at_ms is None else opens_at_ms,
@@ -229,13 +215,17 @@ class RedisJournal:
         return Position.parse(found.decode())
 
 
+def _entry_of(position: Position, fields: dict[bytes, bytes]) -> Entry:
+    if b"e" not in fields:
+        raise CorruptEntry(position, "has no field e")
+    return decode_entry(position, fields[b"e"])
+
+
 def _key_of(field: bytes, value: bytes) -> str | None:
     if field.startswith(_BEGUN):
         return field[len(_BEGUN) :].decode()
-    try:
-        return _decode_ref(unseal(value)).key
-    except (ValueError, msgspec.MsgspecError):
-        return None
+    ref = open_manifest(value)
+    return None if ref is None else ref.key
 
 
 async def _ask(call: Callable[[], Awaitable[_Answer]]) -> Any:
@@ -245,7 +235,7 @@ async def _ask(call: Callable[[], Awaitable[_Answer]]) -> Any:
         Unavailable: the server did not answer, or refuses for a reason of its own.
     """
     try:
-        return cast(Any, await call())
+        return cast("Any", await call())
     except ResponseError as error:
         if str(error).startswith("no such key"):
             return []  # XINFO of a journal that has no entry yet

@@ -2,7 +2,7 @@
 
 # KEYS: journal, effects, event document, list of events, openings, awake, then one
 # booking index for each indexed booking.
-# ARGV: expected head, new id, entry, event id, '1' to note the event as awake,
+# ARGV: expected head, new id, entry, event id, 1 if it is a claim, who claims,
 #       event or '', its list member, its opening or '', paused or '',
 #       number of indexed bookings, their members, then effects as index, record pairs.
 # Returns the head that it found: equal to the expected one when the entry was written.
@@ -12,18 +12,22 @@ local head = newest[1] and newest[1][1] or '0-0'
 if head ~= ARGV[1] then return head end
 redis.call('XADD', KEYS[1], ARGV[2], 'e', ARGV[3])
 local event_id = ARGV[4]
-if ARGV[5] == '1' then redis.call('SADD', KEYS[6], event_id) end
-if ARGV[6] ~= '' then
-  redis.call('HSET', KEYS[3], 'event', ARGV[6], 'at', ARGV[2])
-  redis.call('ZADD', KEYS[4], 0, ARGV[7])
-  if ARGV[8] ~= '' then redis.call('ZADD', KEYS[5], ARGV[8], event_id)
+if ARGV[5] == '1' then
+  redis.call('SADD', KEYS[6], event_id)
+  redis.call('HSET', KEYS[3], 'owner', ARGV[6])
+end
+if ARGV[7] ~= '' then
+  redis.call('HSET', KEYS[3], 'event', ARGV[7], 'at', ARGV[2])
+  redis.call('ZADD', KEYS[4], 0, ARGV[8])
+  if ARGV[9] ~= '' then redis.call('ZADD', KEYS[5], ARGV[9], event_id)
   else redis.call('ZREM', KEYS[5], event_id) end
 end
-if ARGV[9] ~= '' then redis.call('HSET', KEYS[3], 'paused', ARGV[9], 'at', ARGV[2]) end
-local bookings = tonumber(ARGV[10])
-for i = 1, bookings do redis.call('ZADD', KEYS[6 + i], 0, ARGV[10 + i]) end
-for i = 11 + bookings, #ARGV, 2 do
-  redis.call('XADD', KEYS[2], '*', 'event', event_id, 'entry', ARGV[2], 'n', ARGV[i], 'r', ARGV[i + 1])
+if ARGV[10] ~= '' then redis.call('HSET', KEYS[3], 'paused', ARGV[10], 'at', ARGV[2]) end
+local bookings = tonumber(ARGV[11])
+for i = 1, bookings do redis.call('ZADD', KEYS[6 + i], 0, ARGV[11 + i]) end
+for i = 12 + bookings, #ARGV, 2 do
+  redis.call('XADD', KEYS[2], '*', 'event', event_id, 'entry', ARGV[2],
+    'n', ARGV[i], 'r', ARGV[i + 1])
 end
 return head
 """

@@ -1,0 +1,150 @@
+"""Every Ray actor of the product, with all options written out and a reason for each."""
+
+import asyncio
+import os
+import secrets
+from typing import Any
+
+import ray
+from msgspec import Struct
+
+from actors.contract import MortalOwners
+from actors.clock import TurnClock
+from actors.owner import EventOwner, Phase
+from actors.process import configure_logging, kill_process, process_started, tune_interpreter
+from actors.warden import Warden
+from actors.wire import encode_facts, encode_reply
+from engine.journal.catalogue import Catalogue
+from engine.journal.connect import connect
+from engine.journal.redis import RedisJournal
+
+#: Ray namespace of everything that belongs to the product.
+NAMESPACE = "onsale"
+
+
+class OwnerSettings(Struct, frozen=True):
+    """What an owner needs to know; must be the same in every gateway of a deployment."""
+
+    redis_url: str
+    idle_seconds: float
+
+
+class OwnerActor:
+    """An `EventOwner` in a process of its own.
+
+    The constructor neither raises nor waits: in Ray an exception here would make the
+    actor dead for good. It begins to recover at once, so that an owner that Ray has
+    restarted ends its expired holds even if nobody asks for it.
+    """
+
+    def __init__(self, event_id: str, settings: OwnerSettings) -> None:
+        configure_logging()
+        self._event_id = event_id
+        self._owner = EventOwner(
+            RedisJournal(connect(settings.redis_url), event_id),
+            TurnClock(),
+            secrets.token_bytes(8),
+            self._leave,
+            node=ray.get_runtime_context().get_node_id(),
+            process_started=process_started(os.getpid()),
+            idle_seconds=settings.idle_seconds,
+        )
+        tune_interpreter()
+        self._owner.start()
+
+    def __repr__(self) -> str:
+        return f"EventOwner({self._event_id})"
+
+    async def submit(self, batch: bytes) -> bytes:
+        """See `EventOwner.submit`."""
+        return encode_reply(await self._owner.submit(batch))
+
+    async def health(self) -> bytes:
+        """See `EventOwner.health`."""
+        return encode_reply(await self._owner.health())
+
+    async def live_facts(self) -> bytes | None:
+        """See `EventOwner.live_facts`."""
+        facts = await self._owner.live_facts()
+        return None if facts is None else encode_facts(facts)
+
+    async def depart(self) -> None:
+        """End the process so that Ray does not start it again."""
+        ray.actor.exit_actor()
+
+    def _leave(self, phase: Phase) -> None:
+        if phase is Phase.RESTING:
+            ray.get_runtime_context().current_actor.depart.remote()
+        else:
+            # Fenced: a newer owner lives. Ray may be out of reach, so the process ends
+            # itself; what it knew is void.
+            asyncio.get_running_loop().call_soon(os._exit, 1)
+
+
+class WardenActor:
+    """A `Warden` in a process of its own."""
+
+    def __init__(self, owners: MortalOwners, redis_url: str) -> None:
+        configure_logging()
+        self._warden = Warden(owners, Catalogue(connect(redis_url)))
+        self._watching = asyncio.get_running_loop().create_task(self._warden.watch())
+
+    def __repr__(self) -> str:
+        return "Warden"
+
+    async def watching(self) -> bool:
+        """Tell whether it goes round."""
+        return not self._watching.done()
+
+
+def _kill_on_this_node(pid: int, started: int) -> bool:
+    return kill_process(pid, started)
+
+
+#: One owner for each event.
+_Owner: Any = ray.remote(
+    # An owner's work is short turns; a CPU reserved for each would allow two on this machine.
+    num_cpus=0,
+    # An owner rebuilds itself from the journal, as often as it takes.
+    max_restarts=-1,
+    # The gateway repeats what was not answered; Ray must not do so behind its back.
+    max_task_retries=0,
+    # Calls that wait for their turn at once; the inbox bounds what they carry.
+    max_concurrency=1_000,
+    # It outlives the gateway that touched it first.
+    lifetime="detached",
+    namespace=NAMESPACE,
+    # A task event for each batch would cost as much as the batch.
+    enable_task_events=False,
+)(OwnerActor)
+
+#: One for the whole cluster.
+_Warden: Any = ray.remote(
+    # It asks and waits.
+    num_cpus=0,
+    # Without it, a frozen owner stays frozen.
+    max_restarts=-1,
+    # It has no calls that matter.
+    max_task_retries=0,
+    max_concurrency=10,
+    lifetime="detached",
+    namespace=NAMESPACE,
+    enable_task_events=False,
+)(WardenActor)
+
+#: Ends a process that answers nothing, not even Ray: on its own node, by its number.
+KillOnNode: Any = ray.remote(
+    num_cpus=0,
+    # Killing twice is harmless, the second finds nothing: but the warden asks again itself.
+    max_retries=0,
+)(_kill_on_this_node)
+
+
+def owner(event_id: str, settings: OwnerSettings) -> Any:
+    """Return the handle of an event's owner; the first touch of many at once starts it."""
+    return _Owner.options(name=f"event:{event_id}", get_if_exists=True).remote(event_id, settings)
+
+
+def the_warden(owners: MortalOwners, redis_url: str) -> Any:
+    """Return the handle of the warden; whoever asks first gets it started."""
+    return _Warden.options(name="warden", get_if_exists=True).remote(owners, redis_url)

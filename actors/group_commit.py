@@ -1,0 +1,40 @@
+"""Making a turn durable, through lost replies and outages of the store."""
+
+import asyncio
+
+from engine.journal.contract import InDoubt, Journal
+from engine.journal.entry import Entry, Position
+from engine.limits import REDIS_RETRY_SECONDS_MAX, REDIS_RETRY_SECONDS_MIN
+
+
+class Backoff:
+    """Pauses between attempts to reach the store, doubling up to a limit."""
+
+    def __init__(self) -> None:
+        self._seconds = REDIS_RETRY_SECONDS_MIN
+
+    async def pause(self) -> None:
+        """Wait before the next attempt."""
+        await asyncio.sleep(self._seconds)
+        self._seconds = min(2 * self._seconds, REDIS_RETRY_SECONDS_MAX)
+
+
+async def commit(journal: Journal, entry: Entry, after: Position) -> None:
+    """Return when `entry` is durable behind `after`, however long that takes.
+
+    A turn whose append was not answered is in doubt. The same entry is sent again: the
+    journal takes it if it is absent, finds it by its position and nonce if it is there,
+    and refuses it if another owner has taken over.
+
+    Raises:
+        Fenced: a newer owner has taken over. The caller must stop, its state is void.
+        JournalLost: the journal ends before `after`.
+    """
+    backoff = Backoff()
+    while True:
+        try:
+            await journal.append(entry, after)
+        except InDoubt:
+            await backoff.pause()
+        else:
+            return

@@ -1,0 +1,79 @@
+"""The owner's bounded inbox: batches wait here for their turn."""
+
+import asyncio
+import time
+from collections import deque
+
+from actors.wire import Envelope, Reply
+
+
+class Waiting:
+    """A batch in the inbox, when it came, and who waits for the reply."""
+
+    __slots__ = ("arrived", "envelopes", "reply")
+
+    def __init__(self, envelopes: list[Envelope]) -> None:
+        self.envelopes = envelopes
+        self.arrived = time.monotonic()
+        self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def answer(self, reply: Reply) -> None:
+        """Hand the reply to whoever still waits for it."""
+        if not self.reply.done():
+            self.reply.set_result(reply)
+
+
+class Intake:
+    """Batches in order of arrival, at most `commands_max` commands of them.
+
+    A full inbox takes nothing more: an honest refusal now is worth more than an answer
+    that comes after the client has left.
+    """
+
+    def __init__(self, commands_max: int) -> None:
+        self.commands = 0
+        self._commands_max = commands_max
+        self._batches: deque[Waiting] = deque()
+        self._something = asyncio.Event()
+
+    def offer(self, envelopes: list[Envelope]) -> Waiting | None:
+        """Take a batch in; None if it does not fit."""
+        if self.commands + len(envelopes) > self._commands_max:
+            return None
+        waiting = Waiting(envelopes)
+        self._batches.append(waiting)
+        self.commands += len(envelopes)
+        self._something.set()
+        return waiting
+
+    def poke(self) -> None:
+        """Have `take` return although nothing came."""
+        self._something.set()
+
+    async def take(self, commands_max: int, timeout_seconds: float) -> list[Waiting]:
+        """Return what has gathered, waiting for the first batch if there is none.
+
+        At least one batch, then as many as stay within `commands_max`; none after the
+        timeout or a poke.
+        """
+        if not self._batches:
+            self._something.clear()
+            try:
+                await asyncio.wait_for(self._something.wait(), timeout_seconds)
+            except TimeoutError:
+                return []
+        taken: list[Waiting] = []
+        commands = 0
+        while self._batches:
+            commands += len(self._batches[0].envelopes)
+            if taken and commands > commands_max:
+                break
+            taken.append(self._batches.popleft())
+            self.commands -= len(taken[-1].envelopes)
+        return taken
+
+    def answer_all(self, reply: Reply) -> None:
+        """Give everyone who still waits the same reply and empty the inbox."""
+        while self._batches:
+            self._batches.popleft().answer(reply)
+        self.commands = 0

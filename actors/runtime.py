@@ -1,0 +1,76 @@
+"""Ray itself: started for this machine, or joined where it runs."""
+
+from typing import Any
+
+import ray
+
+from actors.contract import MortalOwners
+from actors.declare import NAMESPACE, the_warden
+
+#: Object store of an embedded cluster, bytes: batches travel inline and need none of it.
+_OBJECT_STORE_BYTES = 100 * 1024 * 1024
+
+
+class RayUnreachable(Exception):
+    """No Ray cluster at that address, or it refuses the token. Argument: what happened."""
+
+
+def start_local(*, dashboard: bool) -> tuple[str, str | None]:
+    """Start a cluster of one node on loopback; it ends with this process.
+
+    Returns:
+        Its address, and the URL of the dashboard if there is one.
+
+    Raises:
+        RayUnreachable: it did not start.
+    """
+    try:
+        context: Any = ray.init(
+            address="local",
+            include_dashboard=dashboard,
+            dashboard_host="127.0.0.1",
+            namespace=NAMESPACE,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            configure_logging=False,
+            _node_ip_address="127.0.0.1",
+        )
+    except (RuntimeError, ConnectionError, OSError, ValueError) as error:
+        raise RayUnreachable(f"{type(error).__name__}: {error}") from error
+    url = context.dashboard_url
+    return context.address_info["gcs_address"], f"http://{url}" if url else None
+
+
+def join(address: str) -> None:
+    """Connect this process to a running cluster, as a driver on one of its nodes.
+
+    Raises:
+        RayUnreachable: there is none, or it refuses the token.
+    """
+    try:
+        ray.init(
+            address=address,
+            namespace=NAMESPACE,
+            log_to_driver=False,
+            configure_logging=False,
+        )
+    except (RuntimeError, ConnectionError, OSError, ValueError) as error:
+        raise RayUnreachable(f"{type(error).__name__}: {error}") from error
+
+
+def leave() -> None:
+    """Disconnect; a cluster that this process has started ends."""
+    ray.shutdown()
+
+
+def ensure_warden(owners: MortalOwners, redis_url: str) -> None:
+    """Have the warden started if it is not there."""
+    the_warden(owners, redis_url)
+
+
+def answers() -> bool:
+    """Tell whether the cluster's control service answers; blocks while it is silent."""
+    try:
+        return ray.is_initialized() and any(node["Alive"] for node in ray.nodes())
+    except (RuntimeError, ConnectionError, OSError):
+        return False

@@ -1,0 +1,111 @@
+"""The warden: sees to it that every event that needs an owner has one that answers.
+
+It starts the owners of events with unfinished business (after a cold restart nobody else
+would), of events whose sale opens soon, and has owners killed that do not answer: a
+process that is frozen or caught in a loop looks alive to Ray.
+"""
+
+import asyncio
+import time
+from typing import Protocol
+
+import structlog
+
+from actors.contract import MortalOwners, OwnerGone
+from actors.wire import decode_health
+from engine.journal.contract import Unavailable
+from engine.limits import (
+    PROBE_EVERY_SECONDS,
+    PROBE_FAILURES_MAX,
+    PROBE_TIMEOUT_SECONDS,
+    WARM_UP_SECONDS,
+)
+
+log = structlog.get_logger(__name__)
+
+
+class EventsInNeed(Protocol):
+    """The part of the catalogue that the warden reads."""
+
+    async def awake(self) -> list[str]:
+        """Return events with unfinished business. Raises Unavailable."""
+        ...
+
+    async def opening(self, from_ms: int, until_ms: int) -> list[str]:
+        """Return events whose sale opens in this time. Raises Unavailable."""
+        ...
+
+    async def claimant(self, event_id: str) -> bytes | None:
+        """Return who claimed an event's journal last, as its `Health`. Raises Unavailable."""
+        ...
+
+
+class _Watch:
+    """What the warden knows of one owner."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.probe: asyncio.Task[None] | None = None
+
+
+class Warden:
+    """Probes owners every PROBE_EVERY_SECONDS, all at once."""
+
+    def __init__(self, owners: MortalOwners, catalogue: EventsInNeed) -> None:
+        self._owners = owners
+        self._catalogue = catalogue
+        self._watched: dict[str, _Watch] = {}
+
+    async def watch(self) -> None:
+        """Go round until cancelled."""
+        while True:
+            await self.round()
+            await asyncio.sleep(PROBE_EVERY_SECONDS)
+
+    async def round(self) -> None:
+        """Look after every event in need once; slow probes go on into the next round."""
+        try:
+            needed = await self._needed()
+        except Unavailable as error:
+            log.warning("store_unreachable", error=str(error))
+            needed = list(self._watched)
+        for event_id in self._watched.keys() - set(needed):
+            del self._watched[event_id]
+        for event_id in needed:
+            watch = self._watched.setdefault(event_id, _Watch())
+            if watch.probe is None or watch.probe.done():
+                watch.probe = asyncio.create_task(self._probe(event_id, watch))
+
+    async def _needed(self) -> list[str]:
+        now_ms = time.time_ns() // 1_000_000
+        awake = await self._catalogue.awake()
+        opening = await self._catalogue.opening(now_ms, now_ms + WARM_UP_SECONDS * 1_000)
+        return sorted({*awake, *opening})
+
+    async def _probe(self, event_id: str, watch: _Watch) -> None:
+        try:
+            await asyncio.wait_for(self._owners.health(event_id), PROBE_TIMEOUT_SECONDS)
+        except OwnerGone:
+            watch.failures = 0  # Ray has noticed it too and starts another one
+        except TimeoutError:
+            watch.failures += 1
+            if watch.failures >= PROBE_FAILURES_MAX:
+                await self._kill(event_id)
+        else:
+            watch.failures = 0
+
+    async def _kill(self, event_id: str) -> None:
+        """Have the process killed that claimed the event's journal last.
+
+        One that is starting has not claimed yet: what is named then is its predecessor,
+        which is no longer there to be killed.
+        """
+        try:
+            claimant = await self._catalogue.claimant(event_id)
+            if claimant is None:
+                return
+            health = decode_health(claimant)
+            log.error("owner_silent", event_id=event_id, pid=health.pid, node=health.node)
+            await self._owners.kill(health)
+        except (Unavailable, OwnerGone) as error:
+            log.warning("owner_not_killed", event_id=event_id, error=str(error))
