@@ -1,8 +1,8 @@
 """What the rest of the product may ask of owners, wherever they run."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
-from actors.wire import Health, LiveFacts
+from actors.wire import Health
 
 
 class OwnerGone(Exception):
@@ -27,8 +27,12 @@ class Owners(Protocol):
         """Ask an owner how it is. Raises OwnerGone."""
         ...
 
-    async def live_facts(self, event_id: str) -> LiveFacts | None:
-        """Ask an owner for its side of an audit, None if it is not serving. Raises OwnerGone."""
+    async def audit(self, event_id: str) -> dict[str, Any]:
+        """Compare an event's live state with its journal; see `actors.audit`.
+
+        Raises:
+            OwnerGone: the audit could not be carried out.
+        """
         ...
 
 

@@ -8,18 +8,22 @@ from typing import Any
 import ray
 from msgspec import Struct
 
-from actors.contract import MortalOwners
+from actors.audit import audit
 from actors.clock import TurnClock
+from actors.contract import MortalOwners
 from actors.owner import EventOwner, Phase
 from actors.process import configure_logging, kill_process, process_started, tune_interpreter
 from actors.warden import Warden
-from actors.wire import encode_facts, encode_reply
+from actors.wire import decode_facts, encode_facts, encode_reply
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
 from engine.journal.redis import RedisJournal
 
 #: Ray namespace of everything that belongs to the product.
 NAMESPACE = "onsale"
+
+#: Ray's types know only some of its options.
+_remote: Any = ray.remote
 
 
 class OwnerSettings(Struct, frozen=True):
@@ -70,7 +74,7 @@ class OwnerActor:
 
     async def depart(self) -> None:
         """End the process so that Ray does not start it again."""
-        ray.actor.exit_actor()
+        ray.actor.exit_actor()  # type: ignore[no-untyped-call]
 
     def _leave(self, phase: Phase) -> None:
         if phase is Phase.RESTING:
@@ -97,12 +101,24 @@ class WardenActor:
         return not self._watching.done()
 
 
+def _audit_event(redis_url: str, event_id: str, live: bytes | None) -> dict[str, Any]:
+    async def run() -> dict[str, Any]:
+        client = connect(redis_url)
+        try:
+            journal = RedisJournal(client, event_id)
+            return await audit(journal, None if live is None else decode_facts(live))
+        finally:
+            await client.aclose()
+
+    return asyncio.run(run())
+
+
 def _kill_on_this_node(pid: int, started: int) -> bool:
     return kill_process(pid, started)
 
 
 #: One owner for each event.
-_Owner: Any = ray.remote(
+_Owner: Any = _remote(
     # An owner's work is short turns; a CPU reserved for each would allow two on this machine.
     num_cpus=0,
     # An owner rebuilds itself from the journal, as often as it takes.
@@ -119,7 +135,7 @@ _Owner: Any = ray.remote(
 )(OwnerActor)
 
 #: One for the whole cluster.
-_Warden: Any = ray.remote(
+_Warden: Any = _remote(
     # It asks and waits.
     num_cpus=0,
     # Without it, a frozen owner stays frozen.
@@ -133,11 +149,19 @@ _Warden: Any = ray.remote(
 )(WardenActor)
 
 #: Ends a process that answers nothing, not even Ray: on its own node, by its number.
-KillOnNode: Any = ray.remote(
+KillOnNode: Any = _remote(
     num_cpus=0,
     # Killing twice is harmless, the second finds nothing: but the warden asks again itself.
     max_retries=0,
 )(_kill_on_this_node)
+
+
+#: Replays an event's journal away from gateways and owners: it takes seconds of a core.
+AuditEvent: Any = _remote(
+    num_cpus=0,
+    # Reading twice is harmless.
+    max_retries=1,
+)(_audit_event)
 
 
 def owner(event_id: str, settings: OwnerSettings) -> Any:

@@ -6,8 +6,8 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.contract import OwnerGone
-from actors.declare import KillOnNode, OwnerSettings, owner
-from actors.wire import Health, LiveFacts, decode_facts, decode_health
+from actors.declare import AuditEvent, KillOnNode, OwnerSettings, owner
+from actors.wire import Health, decode_health
 
 
 class RayOwners:
@@ -26,10 +26,16 @@ class RayOwners:
         """See `MortalOwners.health`."""
         return decode_health(await self._call(event_id, "health"))
 
-    async def live_facts(self, event_id: str) -> LiveFacts | None:
-        """See `MortalOwners.live_facts`."""
-        facts = await self._call(event_id, "live_facts")
-        return None if facts is None else decode_facts(facts)
+    async def audit(self, event_id: str) -> dict[str, Any]:
+        """See `MortalOwners.audit`."""
+        live = await self._call(event_id, "live_facts")
+        try:
+            report: dict[str, Any] = await AuditEvent.remote(
+                self._settings.redis_url, event_id, live
+            )
+        except RayError as error:
+            raise OwnerGone(f"{type(error).__name__}: {error}") from error
+        return report
 
     async def kill(self, health: Health) -> None:
         """See `MortalOwners.kill`.

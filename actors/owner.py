@@ -29,16 +29,9 @@ from actors.wire import (
 )
 from engine.domain.snapshot import Capture, capture
 from engine.domain.state import EventState
-from engine.domain.views import availability
-from engine.journal.contract import (
-    EpochStray,
-    Fenced,
-    Journal,
-    JournalLost,
-    SequenceGap,
-    Unavailable,
-)
-from engine.journal.entry import CorruptEntry, Entry, Position
+from engine.domain.views import Availability, availability
+from engine.journal.contract import Fenced, Journal, JournalLost, Unavailable
+from engine.journal.entry import Entry, Position
 from engine.limits import (
     FENCE_CHECK_MS,
     IDLE_SECONDS,
@@ -52,6 +45,9 @@ log = structlog.get_logger(__name__)
 
 #: Longest sleep of an owner without work, seconds: it looks for a newer owner then.
 _TICK_SECONDS = 5.0
+
+#: The state between two turns, and what is free in it.
+_Picture = tuple[Capture, Availability | None]
 
 
 class Phase(StrEnum):
@@ -101,7 +97,7 @@ class EventOwner:
         self._head = Position(0, 0)
         self._halted_because = ""
         self._intake = Intake(INBOX_COMMANDS_MAX)
-        self._pictures_wanted: list[asyncio.Future[Capture]] = []
+        self._pictures_wanted: list[asyncio.Future[_Picture | None]] = []
         self._records_since_snapshot = 0
         self._snapshot: asyncio.Task[None] | None = None
         self._life: asyncio.Task[None] | None = None
@@ -149,10 +145,15 @@ class EventOwner:
         self.start()
         if self.phase is not Phase.SERVING:
             return None
-        picture = await self._picture()
-        counts = availability(self.state, self._clock.now_ms())
-        epoch = self._head.epoch
-        return LiveFacts(epoch, picture.head.sequence, await digest_slowly(picture), counts)
+        wanted: asyncio.Future[_Picture | None] = asyncio.get_running_loop().create_future()
+        self._pictures_wanted.append(wanted)
+        self._intake.poke()
+        taken = await wanted
+        if taken is None:
+            return None
+        picture, counts = taken
+        digest = await digest_slowly(picture)
+        return LiveFacts(self._head.epoch, picture.head.sequence, digest, counts)
 
     async def stop(self) -> None:
         """End without ceremony; everything that was answered is in the journal."""
@@ -160,7 +161,7 @@ class EventOwner:
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        self._intake.answer_all(Recovering())
+        self._dismiss(Recovering())
 
     # -- one life ------------------------------------------------------------------
 
@@ -171,9 +172,13 @@ class EventOwner:
         except Fenced as fenced:
             log.warning("fenced", event_id=self.event_id, own=str(fenced.args[0]))
             self._end(Phase.FENCED, Recovering())
-        except (CorruptEntry, SequenceGap, EpochStray, JournalLost, AssertionError) as error:
+        except Exception as error:
+            # Damage in the journal, a broken invariant, or an error of ours: an owner that
+            # has lost its life must not go on looking as if it were serving.
             self._halted_because = f"{type(error).__name__}: {', '.join(map(str, error.args))}"
-            log.critical("halted", event_id=self.event_id, reason=self._halted_because)
+            log.critical(
+                "halted", event_id=self.event_id, reason=self._halted_because, exc_info=True
+            )
             self._end(Phase.HALTED, Halted(self._halted_because))
 
     async def _recover(self) -> None:
@@ -184,7 +189,9 @@ class EventOwner:
         self._head = recovered.head
         self._records_since_snapshot = recovered.replayed_records
         self._clock.not_before(self.state.now_ms)
-        self._fence_proven = self._last_command = time.monotonic()
+        # As old as the claim may be: reading a long journal takes time.
+        self._fence_proven = began
+        self._last_command = time.monotonic()
         self.phase = Phase.SERVING
         log.info(
             "recovered",
@@ -213,6 +220,7 @@ class EventOwner:
 
     async def _turn(self, batches: list[Waiting]) -> None:
         """Decide, make durable, answer: the heart of the product."""
+        asked = time.monotonic()
         turn = Turn(batches, self._clock.now_ms())
         turn.run(self.state)
         if turn.records:
@@ -225,7 +233,9 @@ class EventOwner:
             )
             await commit(self._journal, entry, self._head)
             self._head = entry.position
-            self._fence_proven = time.monotonic()
+            # Not the time of the answer: it may be the one to a repeat, long after the entry
+            # was taken and another owner came.
+            self._fence_proven = asked
             self._records_since_snapshot += len(turn.records)
         else:
             await self._prove_fence()
@@ -239,17 +249,19 @@ class EventOwner:
             JournalLost: the journal no longer ends where this owner has left it.
         """
         backoff = Backoff()
-        while (time.monotonic() - self._fence_proven) * 1_000 > FENCE_CHECK_MS:
+        asked = time.monotonic()
+        while (asked - self._fence_proven) * 1_000 > FENCE_CHECK_MS:
             try:
                 head = await self._journal.head()
             except Unavailable:
                 await backoff.pause()
+                asked = time.monotonic()
                 continue
             if head.epoch > self._head.epoch:
                 raise Fenced(self._head, head)
             if head != self._head:
                 raise JournalLost(self._head, head)
-            self._fence_proven = time.monotonic()
+            self._fence_proven = asked
 
     def _patience(self) -> float:
         """Return how long the intake may wait: until the next hold expires."""
@@ -260,33 +272,33 @@ class EventOwner:
 
     def _end(self, phase: Phase, reply: Reply) -> None:
         self.phase = phase
-        self._intake.answer_all(reply)
-        for wanted in self._pictures_wanted:
-            wanted.cancel()
+        self._dismiss(reply)
         if phase is not Phase.HALTED:
             self._leave(phase)
+
+    def _dismiss(self, reply: Reply) -> None:
+        """Let nobody wait for what will not come."""
+        self._intake.answer_all(reply)
+        self._hand_out(None)
 
     # -- between two turns ---------------------------------------------------------
 
     def _between_turns(self) -> None:
         """Do what needs a state that is durable and at rest for a moment."""
         if self._pictures_wanted:
-            picture = capture(self.state)
-            for wanted in self._pictures_wanted:
-                if not wanted.done():
-                    wanted.set_result(picture)
-            self._pictures_wanted.clear()
+            counts = availability(self.state, self._clock.now_ms())
+            self._hand_out((capture(self.state), counts))
         enough = max(SNAPSHOT_RECORDS_MIN, len(self.state.bookings) // 2)
         running = self._snapshot is not None and not self._snapshot.done()
         if self._records_since_snapshot >= enough and not running:
             self._records_since_snapshot = 0
             self._snapshot = asyncio.create_task(self._write_snapshot(capture(self.state)))
 
-    async def _picture(self) -> Capture:
-        wanted: asyncio.Future[Capture] = asyncio.get_running_loop().create_future()
-        self._pictures_wanted.append(wanted)
-        self._intake.poke()
-        return await wanted
+    def _hand_out(self, picture: _Picture | None) -> None:
+        for wanted in self._pictures_wanted:
+            if not wanted.done():
+                wanted.set_result(picture)
+        self._pictures_wanted.clear()
 
     async def _write_snapshot(self, picture: Capture) -> None:
         position = Position(self._head.epoch, picture.head.sequence)

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import sys
 from pathlib import Path
 
 #: What every process must have in its environment before it imports or starts Ray.
@@ -21,6 +22,7 @@ def prepare_environment(token_file: Path) -> None:
 
     A token that the operator has set (RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH) is kept.
     """
+    assert "ray" not in sys.modules, "Ray was imported before its environment was set"
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:

@@ -51,6 +51,7 @@ async def rebuild(journal: Journal, until: int | None = None) -> Recovered:
     """Read the newest usable snapshot and replay what follows it.
 
     Args:
+        journal: of the event.
         until: last sequence number to replay, for an audit of a live event.
 
     Raises:

@@ -41,14 +41,17 @@ def start_local(*, dashboard: bool) -> tuple[str, str | None]:
     return context.address_info["gcs_address"], f"http://{url}" if url else None
 
 
-def join(address: str) -> None:
+def join(address: str) -> str:
     """Connect this process to a running cluster, as a driver on one of its nodes.
+
+    Returns:
+        The address of the cluster's control service.
 
     Raises:
         RayUnreachable: there is none, or it refuses the token.
     """
     try:
-        ray.init(
+        context: Any = ray.init(
             address=address,
             namespace=NAMESPACE,
             log_to_driver=False,
@@ -56,6 +59,8 @@ def join(address: str) -> None:
         )
     except (RuntimeError, ConnectionError, OSError, ValueError) as error:
         raise RayUnreachable(f"{type(error).__name__}: {error}") from error
+    gcs_address: str = context.address_info["gcs_address"]
+    return gcs_address
 
 
 def leave() -> None:
@@ -68,9 +73,14 @@ def ensure_warden(owners: MortalOwners, redis_url: str) -> None:
     the_warden(owners, redis_url)
 
 
+def _nodes() -> list[dict[str, Any]]:
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return nodes
+
+
 def answers() -> bool:
     """Tell whether the cluster's control service answers; blocks while it is silent."""
     try:
-        return ray.is_initialized() and any(node["Alive"] for node in ray.nodes())
+        return ray.is_initialized() and any(node["Alive"] for node in _nodes())
     except (RuntimeError, ConnectionError, OSError):
         return False

@@ -35,8 +35,6 @@ LIST_MAX = 100
 #: fsync is shared, and 512 holds of 150 bytes stay below the 100 KiB up to which Ray
 #: passes arguments inline instead of through its object store.
 BATCH_COMMANDS_MAX = 512
-#: Bytes of one gateway batch; see BATCH_COMMANDS_MAX.
-BATCH_BYTES_MAX = 90_000
 #: Batches one gateway keeps in flight for one event: one being decided, one on its way.
 BATCHES_IN_FLIGHT_MAX = 2
 #: Commands waiting in one owner. At 10 000 decisions a second this is 0.4 s of work,
@@ -100,6 +98,8 @@ BODY_BYTES_MAX = 65_536
 #: Age of the availability from which a sold-out event may be refused, ms (part of the
 #: HTTP contract). A grant always comes from the owner.
 AVAILABILITY_AGE_MS_MAX = 100
+#: An audit replays up to a million bookings, on a machine that has other things to do.
+AUDIT_SECONDS_MAX = 120
 #: Availability changes sent on one stream, at most, per second.
 STREAM_CHANGES_PER_SECOND = 4
 #: Silence after which a stream sends a comment, so that proxies keep it open, seconds.

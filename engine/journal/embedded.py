@@ -5,12 +5,16 @@ reach it, forces every write to disk, and lives in a session of its own: Ctrl-C 
 terminal stops the service first and the store last.
 """
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -22,7 +26,7 @@ _STOP_SECONDS = 8.0
 
 
 class StoreDied(Exception):
-    """The server did not start. Argument: the end of its log."""
+    """The server did not start. Argument: the end of its log, or what stood in its way."""
 
 
 class EmbeddedStore:
@@ -44,13 +48,16 @@ class EmbeddedStore:
         self._process: subprocess.Popen[bytes] | None = None
         socket = self.directory / "valkey.sock"
         if len(os.fsencode(socket)) > _SOCKET_PATH_MAX:
-            socket = Path(tempfile.mkdtemp(prefix="onsale-")) / "valkey.sock"
+            # The same socket by a shorter way, so that the next run finds a server left there.
+            way = Path(tempfile.mkdtemp(prefix="onsale-")) / "d"
+            way.symlink_to(self.directory)
+            socket = way / "valkey.sock"
         self._socket = socket
 
     @property
     def url(self) -> str:
         """Where clients connect."""
-        return f"unix://{self._socket}"
+        return f"unix://{quote(str(self._socket))}"
 
     @property
     def pid(self) -> int:
@@ -62,11 +69,14 @@ class EmbeddedStore:
         """Start the server and wait until it has loaded its file.
 
         Raises:
-            StoreDied: it ended or did not answer in time.
+            StoreDied: it ended or did not answer in time, or another server that does not
+                end holds the directory.
         """
+        self.stop()
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._stop_orphan()
-        with self._log.open("ab") as log:
+        deadline = time.monotonic() + timeout_seconds
+        with (self.directory / "valkey.lock").open("ab") as lock, self._log.open("ab") as log:
+            self._take_directory(lock, deadline)
             self._process = subprocess.Popen(  # noqa: S603 - our own binary and arguments
                 [str(get_binary_path()), *self._arguments()],
                 stdin=subprocess.DEVNULL,
@@ -74,8 +84,8 @@ class EmbeddedStore:
                 stderr=log,
                 cwd=self.directory,
                 start_new_session=True,
+                pass_fds=(lock.fileno(),),
             )
-        deadline = time.monotonic() + timeout_seconds
         while not self.answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
@@ -127,10 +137,26 @@ class EmbeddedStore:
         }
         return [part for name, value in settings.items() for part in (f"--{name}", value)]
 
+    def _take_directory(self, lock: BinaryIO, deadline: float) -> None:
+        """Lock the directory; the server inherits the lock and holds it while it lives.
+
+        Two servers would overwrite each other's file, so one that a killed run has left
+        behind is told to end first.
+        """
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StoreDied(f"another server holds {self.directory}") from None
+                self._stop_orphan()
+                time.sleep(0.02)
+            else:
+                return
+
     def _stop_orphan(self) -> None:
-        """End the server that a killed run has left behind on this directory."""
-        try:
-            with Redis.from_url(self.url, socket_timeout=2.0) as client:
-                client.shutdown(nosave=True)
-        except (RedisError, OSError):
-            self._socket.unlink(missing_ok=True)
+        with (
+            contextlib.suppress(RedisError, OSError),
+            Redis.from_url(self.url, socket_timeout=2.0) as client,
+        ):
+            client.shutdown(nosave=True)

@@ -76,17 +76,21 @@ class MemoryJournal:
             raise InDoubt("away")
         head = await self.head()
         claim = Entry(head.epoch + 1, 0, at_ms, nonce)
-        await self.append(claim, head)
+        self._write(claim, head, claimant)
         return claim.position
 
     async def append(self, entry: Entry, after: Position) -> None:
         """See `Journal.append`."""
+        self._write(entry, after)
+
+    def _write(self, entry: Entry, after: Position, claimant: bytes = b"") -> None:
+        """Carry out the next write, or have it fail as the next fault says."""
         fault = self._store.faults.popleft() if self._store.faults else None
         if fault is Fault.AWAY:
             self._store.away = True
         if self._store.away or fault is Fault.REQUEST_LOST:
             raise InDoubt(str(fault or Fault.AWAY))
-        refused = self._take(entry, after)
+        refused = self._take(entry, after, claimant)
         if fault is Fault.REPLY_LOST:
             raise InDoubt(str(fault))
         if refused is not None:
@@ -131,7 +135,7 @@ class MemoryJournal:
     async def write_slice(self, key: str, data: bytes) -> None:
         """See `Journal.write_slice`."""
         self._reach()
-        self._store.slices[key].append(seal(data))
+        self._store.slices.setdefault(key, []).append(seal(data))
 
     async def finish_snapshot(self, ref: SnapshotRef) -> None:
         """See `Journal.finish_snapshot`."""
@@ -163,7 +167,7 @@ class MemoryJournal:
         self._store.awake.discard(self.event_id)
         return True
 
-    def _take(self, entry: Entry, after: Position) -> Fenced | JournalLost | None:
+    def _take(self, entry: Entry, after: Position, claimant: bytes) -> Fenced | JournalLost | None:
         """Write the entry unless it is there already; return why not if it is refused."""
         found = max(self._entries, default=START)
         if found == after:
@@ -171,7 +175,7 @@ class MemoryJournal:
             self._store.projections[self.event_id].append((entry.position, project(entry)))
             if entry.sequence == 0:
                 self._store.awake.add(self.event_id)
-        self._store.claimants[self.event_id] = claimant
+                self._store.claimants[self.event_id] = claimant
             return None
         stored = self._entries.get(entry.position)
         if stored is not None and decode_entry(entry.position, stored).nonce == entry.nonce:

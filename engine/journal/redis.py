@@ -175,7 +175,9 @@ class RedisJournal:
             raise InDoubt(str(error)) from error
         return stored if stored is not None and stored.nonce == entry.nonce else None
 
-    async def _write(self, entry: Entry, after: Position, claimant: bytes | None = None) -> Position:
+    async def _write(
+        self, entry: Entry, after: Position, claimant: bytes | None = None
+    ) -> Position:
         """Run the append script and return the head it found."""
         projection = project(entry)
         shared = self._shared

@@ -1,0 +1,115 @@
+"""Who asks: tokens are made and verified here and nowhere else."""
+
+import hashlib
+import time
+from typing import Any
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+from msgspec import Struct
+
+from engine.domain.commands import Caller
+from engine.limits import TOKENS_REMEMBERED_MAX
+from gateway.problems import Problem
+
+AUDIENCE = "onsale"
+_ALGORITHM = "HS256"
+ROLES = ("buyer", "staff", "organizer", "admin")
+#: A subject becomes part of keys and of every journalled booking.
+_SUBJECT_LENGTH_MAX = 128
+
+
+class Principal(Struct, frozen=True):
+    """The holder of a valid token; `expires_at` in Unix seconds."""
+
+    sub: str
+    role: str
+    organizer: str | None
+    expires_at: int
+
+    @property
+    def caller(self) -> Caller:
+        """The same as the rules know it."""
+        return Caller(self.sub, self.organizer, self.role == "admin")
+
+
+class Tokens:
+    """Makes and verifies tokens with one secret and one algorithm.
+
+    A verified token is remembered until it expires: verifying it again would give the
+    same answer and costs as much as the rest of a request.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._key = OctKey.import_key(secret)
+        self._claims = jwt.JWTClaimsRegistry(
+            aud={"essential": True, "value": AUDIENCE},
+            sub={"essential": True},
+            role={"essential": True, "values": list(ROLES)},
+            exp={"essential": True},
+        )
+        self._verified: dict[str, Principal] = {}
+
+    def make(
+        self,
+        role: str,
+        sub: str,
+        *,
+        org: str | None = None,
+        email: str | None = None,
+        lifetime_seconds: int = 86_400,
+    ) -> str:
+        """Return a signed token."""
+        now = int(time.time())
+        claims: dict[str, Any] = {
+            "sub": sub,
+            "role": role,
+            "aud": AUDIENCE,
+            "iat": now,
+            "exp": now + lifetime_seconds,
+        }
+        if org is not None:
+            claims["org"] = org
+        if email is not None:
+            claims["email"] = email
+        return jwt.encode({"alg": _ALGORITHM}, claims, self._key)
+
+    def verify(self, authorization: str | None) -> Principal:
+        """Return who sent this `Authorization` header.
+
+        Raises:
+            Problem: `unauthenticated`, whatever is wrong with it.
+        """
+        if authorization is None or authorization[:7].lower() != "bearer ":
+            raise Problem("unauthenticated", "Send a token: Authorization: Bearer <token>.")
+        token = authorization[7:].strip()
+        principal = self._verified.get(token)
+        if principal is None:
+            principal = self._verify(token)
+            if len(self._verified) >= TOKENS_REMEMBERED_MAX:
+                self._verified.clear()
+            self._verified[token] = principal
+        if principal.expires_at <= time.time():
+            self._verified.pop(token, None)
+            raise Problem("unauthenticated", "The token has expired.")
+        return principal
+
+    def _verify(self, token: str) -> Principal:
+        try:
+            claims = jwt.decode(token, self._key, algorithms=[_ALGORITHM]).claims
+            self._claims.validate(claims)
+        except (JoseError, ValueError) as error:
+            raise Problem("unauthenticated", "The token is not valid here.") from error
+        sub, role, org = claims["sub"], claims["role"], claims.get("org")
+        if not isinstance(sub, str) or not 0 < len(sub) <= _SUBJECT_LENGTH_MAX:
+            raise Problem("unauthenticated", "The token's sub is not usable.")
+        if org is not None and not isinstance(org, str):
+            raise Problem("unauthenticated", "The token's org is not usable.")
+        organizer = {"organizer": sub, "staff": org}.get(role)
+        return Principal(sub, role, organizer, int(claims["exp"]))
+
+
+def derive_key(secret: str, purpose: str) -> bytes:
+    """Return a key of 32 bytes for one purpose, so that no key serves two."""
+    return hashlib.blake2b(secret.encode(), digest_size=32, person=purpose.encode()[:16]).digest()

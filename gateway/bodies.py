@@ -1,0 +1,201 @@
+"""What clients send, validated by pydantic; unknown fields and wrong types are refused."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails
+from pydantic_extra_types.country import CountryAlpha2
+from pydantic_extra_types.currency_code import Currency
+from pydantic_extra_types.timezone_name import TimeZoneName
+
+from engine.domain.commands import Item
+from engine.limits import (
+    CAPACITY_MAX,
+    HOLD_ITEMS_MAX,
+    HOLD_TTL_SECONDS_DEFAULT,
+    HOLD_TTL_SECONDS_MAX,
+    HOLD_TTL_SECONDS_MIN,
+    MAX_PER_BOOKING_DEFAULT,
+    PRICE_MINOR_MAX,
+    QUANTITY_MAX,
+    SEATS_PER_ITEM_MAX,
+    TICKET_TYPES_MAX,
+)
+from gateway.problems import FieldError, Problem
+
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+SeatName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+SeatNames = Annotated[list[SeatName], Field(min_length=1, max_length=SEATS_PER_ITEM_MAX)]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Capacity = Annotated[int, Field(strict=True, ge=1, le=CAPACITY_MAX)]
+Price = Annotated[int, Field(strict=True, ge=0, le=PRICE_MINOR_MAX)]
+
+
+def _in_the_future(moment: datetime) -> datetime:
+    if moment <= datetime.now(UTC):
+        raise ValueError("must be in the future")
+    return moment
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class HoldItem(_Body):
+    """Wanted units of one ticket type: a quantity, or named seats, or the best free seats."""
+
+    ticket_type: Code
+    quantity: Annotated[int, Field(strict=True, ge=1, le=QUANTITY_MAX)] | None = None
+    seats: SeatNames | None = None
+    best_available: Annotated[bool, Field(strict=True)] = False
+
+
+class HoldBody(_Body):
+    """Body of `POST /events/{id}/holds`."""
+
+    items: Annotated[list[HoldItem], Field(min_length=1, max_length=HOLD_ITEMS_MAX)]
+
+
+class VenueBody(_Body):
+    """Where the doors are."""
+
+    name: ShortText
+    city: ShortText | None = None
+    country: CountryAlpha2 | None = None
+
+
+class SaleBody(_Body):
+    """When the sale opens (null: now) and closes (null: at the start)."""
+
+    opens_at: AwareDatetime | None = None
+    closes_at: AwareDatetime | None = None
+
+
+class RefundPolicyBody(_Body):
+    """Until when a buyer may ask for money back, and how much of it."""
+
+    until_hours_before: Annotated[int, Field(strict=True, ge=0, le=8_760)]
+    percent: Annotated[int, Field(strict=True, ge=0, le=100)]
+
+
+class TicketTypeBody(_Body):
+    """A ticket type with a stock of its own (`capacity`) or of a shared `allotment`."""
+
+    code: Code
+    name: ShortText
+    price: Price
+    capacity: Capacity | None = None
+    allotment: Code | None = None
+    seats: list[Any] | None = None
+    max_per_booking: Annotated[int, Field(strict=True, ge=1, le=QUANTITY_MAX)] = (
+        MAX_PER_BOOKING_DEFAULT
+    )
+
+
+class AllotmentBody(_Body):
+    """A stock that several ticket types draw on."""
+
+    code: Code
+    capacity: Capacity
+
+
+class EventBody(_Body):
+    """Body of `POST /events`."""
+
+    name: ShortText
+    starts_at: Annotated[AwareDatetime, AfterValidator(_in_the_future)]
+    currency: Currency
+    ticket_types: Annotated[list[TicketTypeBody], Field(min_length=1, max_length=TICKET_TYPES_MAX)]
+    allotments: Annotated[list[AllotmentBody], Field(max_length=TICKET_TYPES_MAX)] = []
+    ends_at: AwareDatetime | None = None
+    doors_open_at: AwareDatetime | None = None
+    timezone: TimeZoneName | None = None
+    venue: VenueBody | None = None
+    category: ShortText | None = None
+    description: Annotated[str, StringConstraints(max_length=10_000)] | None = None
+    entry_policy: Annotated[str, StringConstraints(pattern=r"^(single|reentry)$")] = "single"
+    hold_ttl_seconds: Annotated[
+        int, Field(strict=True, ge=HOLD_TTL_SECONDS_MIN, le=HOLD_TTL_SECONDS_MAX)
+    ] = HOLD_TTL_SECONDS_DEFAULT
+    max_per_customer: Annotated[int, Field(strict=True, ge=1, le=CAPACITY_MAX)] | None = None
+    sale: SaleBody = SaleBody()
+    refund_policy: RefundPolicyBody | None = None
+
+
+class TicketTypePatch(_Body):
+    """What may change of a ticket type: the price while none is held or sold, the stock."""
+
+    code: Code
+    price: Price | None = None
+    capacity: Capacity | None = None
+
+
+class EventPatch(_Body):
+    """Body of `PATCH /events/{id}`; what is left out stays as it is."""
+
+    name: ShortText | None = None
+    sale: SaleBody | None = None
+    ticket_types: Annotated[list[TicketTypePatch], Field(max_length=TICKET_TYPES_MAX)] = []
+    allotments: Annotated[list[AllotmentBody], Field(max_length=TICKET_TYPES_MAX)] = []
+
+
+_hold_body = TypeAdapter(HoldBody)
+
+
+def parse_hold(body: bytes) -> tuple[Item, ...]:
+    """Return the items of a hold request.
+
+    Raises:
+        Problem: `malformed_json` or `invalid_request`, naming every wrong field.
+    """
+    try:
+        hold = _hold_body.validate_json(body)
+    except ValidationError as error:
+        raise of_validation(error.errors(include_url=False, include_input=False)) from error
+    items = []
+    seen: set[str] = set()
+    for index, item in enumerate(hold.items):
+        pointer = f"/items/{index}"
+        if item.ticket_type in seen:
+            raise invalid(f"{pointer}/ticket_type", "names a ticket type for the second time")
+        seen.add(item.ticket_type)
+        if item.seats is not None:
+            if item.quantity is not None or item.best_available:
+                raise invalid(f"{pointer}/seats", "cannot stand beside quantity or best_available")
+            if len(set(item.seats)) < len(item.seats):
+                raise invalid(f"{pointer}/seats", "names a seat twice")
+            items.append(Item(item.ticket_type, len(item.seats), tuple(item.seats)))
+        elif item.quantity is None:
+            raise invalid(f"{pointer}/quantity", "is needed where no seats are named")
+        else:
+            items.append(Item(item.ticket_type, item.quantity, (), item.best_available))
+    return tuple(items)
+
+
+def invalid(pointer: str, message: str) -> Problem:
+    """Return the problem of one wrong field."""
+    return Problem("invalid_request", f"{pointer} {message}.", (FieldError(pointer, message),))
+
+
+def of_validation(errors: list[ErrorDetails]) -> Problem:
+    """Return the problem that names every field pydantic found wrong."""
+    if errors[0]["type"] == "json_invalid":
+        message = errors[0]["msg"]
+        return Problem("malformed_json", message, (FieldError("", message),))
+    fields = tuple(FieldError(_pointer(error["loc"]), error["msg"]) for error in errors[:20])
+    return Problem("invalid_request", f"{fields[0].pointer}: {fields[0].message}.", fields)
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """Return a JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)

@@ -1,0 +1,5 @@
+"""placeholder until the load generator exists"""
+
+
+def demo() -> None:
+    """Soon."""

@@ -1,0 +1,41 @@
+"""The `onsale` command: the one way in."""
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli import audit, bench, demo, doctor, token, up
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A reservation engine for high-demand ticket on-sales.",
+)
+app.command()(up.up)
+app.command()(demo.demo)
+app.command()(bench.bench)
+app.command()(token.token)
+app.command()(audit.audit)
+app.command()(doctor.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - only then
+
+        typer.echo(version("onsale"))
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _version_wanted: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Run one of the commands."""
+
+
+if __name__ == "__main__":
+    app()

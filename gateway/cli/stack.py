@@ -1,0 +1,326 @@
+"""The whole service on this machine: store, Ray and gateways, started and stopped as one."""
+
+import asyncio
+import contextlib
+import fcntl
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import msgspec
+from msgspec import Struct
+from redis.exceptions import RedisError
+
+from actors.ray_environment import prepare_environment
+from engine.journal.connect import Durability, StoreUnfit, check_store, connect
+from engine.journal.embedded import EmbeddedStore, StoreDied
+from gateway.launch import Launch
+from gateway.settings import Settings, is_loopback
+
+_READY_SECONDS = 60.0
+_STOP_SECONDS = 8.0
+_SUPERVISE_SECONDS = 0.25
+
+
+class CannotStart(Exception):
+    """Something is in the way. Arguments: what, and the remedy."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}. {self.args[1]}"
+
+
+class Runtime(Struct):
+    """Where a running service is, for the other commands; kept in the data directory."""
+
+    pid: int
+    url: str
+    redis_url: str
+    ray_address: str
+    dashboard_url: str | None
+    durability: str
+
+
+class Stack:
+    """Starts everything that is not already running elsewhere, and keeps it running.
+
+    Args:
+        settings: which store and cluster to use; its own where they are None.
+        host: address to listen on.
+        port: to listen on; 0 takes a free one.
+        gateways: how many gateway processes share the port.
+        dashboard: whether a local cluster serves Ray's dashboard.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        gateways: int = 1,
+        *,
+        dashboard: bool = True,
+    ) -> None:
+        self._settings = settings
+        self._host = host
+        self._port = port
+        self._count = gateways
+        self._dashboard = dashboard
+        self._store: EmbeddedStore | None = None
+        self._gateways: list[subprocess.Popen[bytes]] = []
+        self._ray_started = False
+        self._stopping = False
+        self._exits = contextlib.ExitStack()
+        self.runtime = Runtime(os.getpid(), "", "", "", None, "")
+
+    def __enter__(self) -> Self:
+        """Start everything; nothing is left running if that fails.
+
+        Raises:
+            CannotStart: what is in the way, and the remedy.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop everything."""
+        self.stop()
+
+    # -- start ---------------------------------------------------------------------
+
+    def _start(self) -> None:
+        settings = self._settings
+        if settings.secret_is_public and not is_loopback(self._host):
+            raise CannotStart(
+                f"tokens would be signed with a secret that everybody knows on {self._host}",
+                "Set ONSALE_AUTH_SECRET (32 characters or more), or listen on 127.0.0.1.",
+            )
+        listener = self._exits.enter_context(self._listen())
+        self._lock_data_dir()
+        self._start_store()
+        self._start_ray()
+        metrics = settings.data_dir / "metrics"
+        shutil.rmtree(metrics, ignore_errors=True)
+        metrics.mkdir(parents=True)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics.resolve())
+        self._listener = listener
+        self._gateways = [self._start_gateway() for _ in range(self._count)]
+        self._await_ready()
+        path = settings.data_dir / "runtime.json"
+        path.write_bytes(msgspec.json.encode(self.runtime))
+        self._exits.callback(path.unlink, missing_ok=True)
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self._host, self._port))
+        except OSError as error:
+            listener.close()
+            raise CannotStart(
+                f"cannot listen on {self._host}:{self._port} ({error.strerror})",
+                "Stop what uses the port, or choose another with --port.",
+            ) from error
+        # Connections queue here while a gateway is restarted.
+        listener.listen(2_048)
+        listener.set_inheritable(True)
+        host, port = listener.getsockname()[:2]
+        self.runtime.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return listener
+
+    def _lock_data_dir(self) -> None:
+        directory = self._settings.data_dir
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            lock: IO[str] = self._exits.enter_context((directory / "lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CannotStart(
+                f"another onsale runs on the data directory {directory}",
+                "Stop it, or set ONSALE_DATA_DIR.",
+            ) from error
+        except OSError as error:
+            raise CannotStart(
+                f"cannot write to the data directory {directory} ({error.strerror})",
+                "Set ONSALE_DATA_DIR to a directory that can be written to.",
+            ) from error
+
+    def _start_store(self) -> None:
+        url = self._settings.redis_url
+        if url is None:
+            self._store = EmbeddedStore(self._settings.data_dir / "valkey")
+            try:
+                self._store.start()
+            except StoreDied as error:
+                raise CannotStart(
+                    f"the embedded store did not start: {error.args[0].strip()[-300:]}",
+                    f"See {self._settings.data_dir}/valkey/valkey.log.",
+                ) from error
+            url = self._store.url
+        self.runtime.redis_url = url
+        self.runtime.durability = asyncio.run(_durability(url)).value
+
+    def _start_ray(self) -> None:
+        prepare_environment(self._settings.data_dir / "ray-token")
+        from actors import runtime  # noqa: PLC0415 - Ray reads its environment when imported
+
+        self._ray_started = True
+        address = self._settings.ray_address
+        try:
+            if address is None:
+                started = runtime.start_local(dashboard=self._dashboard)
+                self.runtime.ray_address, self.runtime.dashboard_url = started
+            else:
+                self.runtime.ray_address = runtime.join(address)
+        except runtime.RayUnreachable as error:
+            raise CannotStart(
+                f"no Ray cluster can be used at {address or 'this machine'}: {error}",
+                "Check RAY_ADDRESS, and that RAY_AUTH_TOKEN is that of the cluster.",
+            ) from error
+
+    def _start_gateway(self) -> subprocess.Popen[bytes]:
+        settings = self._settings
+        launch = Launch(
+            socket_fd=self._listener.fileno(),
+            redis_url=self.runtime.redis_url,
+            ray_address=self.runtime.ray_address,
+            auth_secret=settings.auth_secret.get_secret_value(),
+            rate_limits=settings.rate_limits == "on",
+            idle_seconds=settings.idle_seconds,
+            log_level=settings.log_level,
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway.server"],
+            stdin=subprocess.PIPE,
+            pass_fds=[launch.socket_fd],
+            # Ctrl-C in the terminal is for this process, which stops them in order.
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        process.stdin.write(msgspec.json.encode(launch))
+        process.stdin.close()
+        return process
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + _READY_SECONDS
+        while not is_ready(self.runtime.url):
+            for process in self._gateways:
+                if process.poll() is not None:
+                    raise CannotStart(
+                        f"a gateway ended with status {process.returncode}", "See its log above."
+                    )
+            if time.monotonic() > deadline:
+                raise CannotStart(
+                    "the gateways were not ready in time",
+                    "See their log above, and `onsale doctor`.",
+                )
+            time.sleep(0.05)
+
+    # -- while it runs -------------------------------------------------------------
+
+    def supervise(self) -> None:
+        """Restart what dies, until SIGINT or SIGTERM asks for the end."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask_to_stop)
+        while not self._stopping:
+            self.mend()
+            time.sleep(_SUPERVISE_SECONDS)
+
+    def mend(self) -> None:
+        """Restart the store and the gateways that have died."""
+        if self._store is not None and not self._store.alive():
+            with contextlib.suppress(StoreDied):  # the next round tries again
+                self._store.start()
+        for index, process in enumerate(self._gateways):
+            if process.poll() is not None:
+                self._gateways[index] = self._start_gateway()
+
+    def _ask_to_stop(self, _number: int, _frame: object) -> None:
+        self._stopping = True
+
+    # -- stop ----------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Stop gateways first, so that requests under way are answered; the store last."""
+        for process in self._gateways:
+            process.terminate()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for process in self._gateways:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._gateways = []
+        if self._ray_started:
+            from actors import runtime  # noqa: PLC0415 - see _start_ray
+
+            runtime.leave()
+            self._ray_started = False
+        if self._store is not None:
+            self._store.stop()
+            self._store = None
+        self._exits.close()
+
+
+async def _durability(url: str) -> Durability:
+    """Return what the store promises. Raises CannotStart."""
+    client = connect(url)
+    try:
+        return await check_store(client)
+    except StoreUnfit as error:
+        raise CannotStart(
+            f"the store cannot be used: {error.args[0]}", f"{error.args[1]}."
+        ) from error
+    except (RedisError, OSError, TimeoutError, ValueError) as error:
+        raise CannotStart(
+            f"no Redis answers at {_without_password(url)} ({type(error).__name__}: {error})",
+            "Start it, check ONSALE_REDIS_URL, or unset it to use the embedded store.",
+        ) from error
+    finally:
+        await client.aclose()
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def is_ready(url: str) -> bool:
+    """Tell whether a service answers that it is ready."""
+    host = url.partition("://")[2]
+    connection = http.client.HTTPConnection(host, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def running(data_dir: Path) -> Runtime | None:
+    """Return where the service of this data directory runs, None if it does not."""
+    try:
+        runtime = msgspec.json.decode((data_dir / "runtime.json").read_bytes(), type=Runtime)
+        os.kill(runtime.pid, 0)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return runtime

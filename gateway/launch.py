@@ -1,0 +1,18 @@
+"""What `onsale up` tells a gateway process."""
+
+from msgspec import Struct
+
+
+class Launch(Struct, frozen=True):
+    """What a gateway process is told on its standard input, as one JSON object.
+
+    Secrets travel this way because arguments and environments can be read by others.
+    """
+
+    socket_fd: int
+    redis_url: str
+    ray_address: str
+    auth_secret: str
+    rate_limits: bool
+    idle_seconds: float
+    log_level: str

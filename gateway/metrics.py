@@ -1,0 +1,47 @@
+"""What `GET /metrics` shows. Numbers only: no ids of buyers, no secrets.
+
+With several gateway processes, each writes to files in PROMETHEUS_MULTIPROC_DIR and
+any of them answers for all.
+"""
+
+import os
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+#: Seconds; the promise of the door is 5, of a hold far below one.
+_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.06, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+HOLDS = Counter("onsale_holds_total", "Hold requests by outcome", ["outcome"])
+HOLD_SECONDS = Histogram("onsale_hold_seconds", "Time to answer a hold", buckets=_BUCKETS)
+REQUESTS = Counter("onsale_requests_total", "Requests but holds", ["method", "status"])
+REQUEST_SECONDS = Histogram(
+    "onsale_request_seconds", "Time to answer requests but holds", buckets=_BUCKETS
+)
+WAITING = Gauge(
+    "onsale_gateway_commands_waiting",
+    "Commands that wait for an owner",
+    multiprocess_mode="livesum",
+)
+STREAMS = Gauge(
+    "onsale_gateway_streams", "Availability streams that are open", multiprocess_mode="livesum"
+)
+
+
+def exposition() -> bytes:
+    """Return all metrics of all gateway processes in Prometheus' text format."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -1,0 +1,1 @@
+"""The cold routes: ordinary FastAPI. None of them knows Ray."""

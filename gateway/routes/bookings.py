@@ -1,0 +1,101 @@
+"""Bookings: read, listed, released. Placing one is `gateway.holds`."""
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+
+from engine.domain.commands import ReadBooking, ReleaseHold
+from engine.domain.ids import event_of_booking, is_booking_id
+from engine.domain.outcomes import Refusal, Shown
+from engine.journal.contract import Unavailable
+from engine.journal.projection import booking_member
+from engine.limits import LIST_MAX
+from gateway.auth import Principal
+from gateway.bodies import invalid
+from gateway.problems import Problem
+from gateway.routes.common import ASKING, KNOWING, Buyer, Known, TheService, problems
+from gateway.service import Service
+from gateway.views import BookingList, BookingView, booking_view
+
+router = APIRouter(prefix="/api/v1/bookings", tags=["bookings"])
+
+BookingId = Annotated[str, Path(description="`bk_` and 28 characters", max_length=64)]
+_PROBLEMS = problems(*KNOWING, Refusal.BOOKING_NOT_FOUND, *ASKING[1:])
+
+
+@router.get("/{booking_id}", response_model=BookingView, responses=_PROBLEMS)
+async def read_booking(booking_id: BookingId, principal: Known, service: TheService) -> Any:
+    """Show a booking to its buyer or its organizer."""
+    shown = await _read(service, booking_id, principal)
+    return _view(shown)
+
+
+@router.get(
+    "", response_model=BookingList, responses=problems(*KNOWING, "invalid_request", *ASKING[1:])
+)
+async def list_bookings(
+    principal: Buyer,
+    service: TheService,
+    limit: Annotated[int, Query(ge=1, le=LIST_MAX)] = 20,
+    starting_after: Annotated[str | None, Query(max_length=64)] = None,
+) -> Any:
+    """List the buyer's own bookings over all events, newest first."""
+    before = None
+    if starting_after is not None:
+        try:
+            last = await _read(service, starting_after, principal)
+        except Problem as problem:
+            if problem.code == Refusal.BOOKING_NOT_FOUND:
+                raise invalid("/starting_after", "names no booking of yours") from problem
+            raise
+        before = booking_member(last.booking.held_at_ms, last.booking.booking_id)
+    try:
+        found = await service.catalogue.bookings_of(principal.sub, limit + 1, before)
+    except Unavailable as error:
+        raise Problem("store_unavailable") from error
+    data = [_view(await _read(service, booking_id, principal)) for booking_id in found[:limit]]
+    return {"object": "list", "data": data, "has_more": len(found) > limit}
+
+
+@router.delete(
+    "/{booking_id}",
+    response_model=BookingView,
+    responses={**_PROBLEMS, **problems(Refusal.NOT_RELEASABLE)},
+)
+async def release_hold(booking_id: BookingId, principal: Buyer, service: TheService) -> Any:
+    """Give a hold back; its stock is free at once. Doing so twice is the same as once."""
+    event_id = _route(booking_id)
+    outcome, _ = await _ask(service, event_id, ReleaseHold(booking_id, principal.caller))
+    return _view(outcome)
+
+
+async def _read(service: Service, booking_id: str, principal: Principal) -> Shown:
+    command = ReadBooking(booking_id, principal.caller)
+    outcome, _ = await _ask(service, _route(booking_id), command)
+    return outcome
+
+
+async def _ask(
+    service: Service, event_id: str, command: ReadBooking | ReleaseHold
+) -> tuple[Shown, int]:
+    try:
+        outcome, sequence = await service.ask(event_id, command)
+    except Problem as problem:
+        if problem.code == Refusal.EVENT_NOT_FOUND:
+            raise Problem(Refusal.BOOKING_NOT_FOUND) from problem
+        raise
+    assert isinstance(outcome, Shown)
+    return outcome, sequence
+
+
+def _route(booking_id: str) -> str:
+    if not is_booking_id(booking_id):
+        raise Problem(Refusal.BOOKING_NOT_FOUND)
+    return event_of_booking(booking_id)
+
+
+def _view(shown: Shown) -> BookingView:
+    booking = shown.booking
+    event_id = event_of_booking(booking.booking_id)
+    return booking_view(booking, event_id, shown.currency, time.time_ns() // 1_000_000)

@@ -1,0 +1,293 @@
+"""Events: created, read, listed, amended, paused."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Path, Query, Response
+from msgspec import UNSET, UnsetType
+
+from actors.contract import OwnerGone
+from engine.domain.commands import AmendEvent, Changes, Command, CreateEvent, PauseSale, ResumeSale
+from engine.domain.event import Allotment, Event, RefundPolicy, TicketType, Venue
+from engine.domain.ids import event_id as make_event_id
+from engine.domain.outcomes import EventShown, Refusal
+from engine.journal.catalogue import EventDocument
+from engine.journal.contract import Unavailable
+from engine.limits import AUDIT_SECONDS_MAX, LIST_MAX
+from gateway.bodies import EventBody, EventPatch, TicketTypeBody, invalid
+from gateway.idempotency import key_of
+from gateway.problems import Problem
+from gateway.routes.common import (
+    ASKING,
+    KNOWING,
+    IdempotencyKey,
+    Organizer,
+    TheService,
+    problems,
+)
+from gateway.service import Service, outcome_of
+from gateway.views import EventList, EventView, event_view, unix_ms
+
+router = APIRouter(prefix="/api/v1/events", tags=["events"])
+
+EventId = Annotated[str, Path(description="`evt_` and twelve characters", max_length=64)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=EventView,
+    responses={
+        **problems(
+            *KNOWING,
+            "invalid_request",
+            "malformed_json",
+            "body_too_large",
+            "invalid_idempotency_key",
+            Refusal.IDEMPOTENCY_KEY_REUSED,
+            Refusal.SALE_WINDOW_INVALID,
+            "overloaded",
+            "recovering",
+            "event_halted",
+        )
+    },
+)
+async def create_event(
+    body: EventBody,
+    principal: Organizer,
+    service: TheService,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> Any:
+    """Create an event and put it on sale, now or when its sale opens."""
+    event_id = make_event_id(service.id_key, principal.sub, key_of(idempotency_key))
+    event = _event_of(body, event_id, principal.sub)
+    answer = await service.batcher.lane(event_id).ask(CreateEvent(event))
+    outcome, _ = outcome_of(answer)
+    assert isinstance(outcome, EventShown)
+    response.headers["location"] = f"/api/v1/events/{event_id}"
+    if outcome.replayed:
+        response.headers["idempotent-replayed"] = "true"
+    return event_view(outcome.event, paused=outcome.paused)
+
+
+@router.get(
+    "", response_model=EventList, responses=problems("invalid_request", "store_unavailable")
+)
+async def list_events(
+    service: TheService,
+    limit: Annotated[int, Query(ge=1, le=LIST_MAX)] = 20,
+    starting_after: Annotated[str | None, Query(max_length=64)] = None,
+) -> Any:
+    """List events that have not started, soonest first."""
+    try:
+        after = None
+        if starting_after is not None:
+            after = await service.catalogue.event(starting_after)
+            if after is None:
+                raise invalid("/starting_after", "names no event")
+        now_ms = time.time_ns() // 1_000_000
+        found = await service.catalogue.upcoming(now_ms, limit + 1, after)
+    except Unavailable as error:
+        raise Problem("store_unavailable") from error
+    data = [event_view(document.event, paused=document.paused) for document in found[:limit]]
+    return {"object": "list", "data": data, "has_more": len(found) > limit}
+
+
+@router.get(
+    "/{event_id}",
+    response_model=EventView,
+    responses={
+        304: {"description": "Not changed since the version in If-None-Match"},
+        **problems(Refusal.EVENT_NOT_FOUND, "store_unavailable"),
+    },
+)
+async def read_event(
+    event_id: EventId,
+    service: TheService,
+    response: Response,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Any:
+    """Show one event. Its ETag changes with every amendment."""
+    document = await _document(service, event_id)
+    etag = f'"{document.sequence}"'
+    if if_none_match is not None and etag in if_none_match:
+        return Response(status_code=304, headers={"etag": etag})
+    response.headers["etag"] = etag
+    return event_view(document.event, paused=document.paused)
+
+
+@router.patch(
+    "/{event_id}",
+    response_model=EventView,
+    responses=problems(
+        *KNOWING,
+        *ASKING,
+        "invalid_request",
+        "malformed_json",
+        "body_too_large",
+        Refusal.UNKNOWN_TICKET_TYPE,
+        Refusal.UNKNOWN_ALLOTMENT,
+        Refusal.SALE_WINDOW_INVALID,
+        Refusal.PRICE_COMMITTED,
+        Refusal.BELOW_COMMITTED,
+    ),
+)
+async def amend_event(
+    event_id: EventId,
+    body: Annotated[EventPatch, Body()],
+    principal: Organizer,
+    service: TheService,
+) -> Any:
+    """Change the name, the sale window, prices of unsold types, or a stock."""
+    opens_at_ms: int | UnsetType | None = UNSET
+    closes_at_ms: int | UnsetType | None = UNSET
+    if body.sale is not None and "opens_at" in body.sale.model_fields_set:
+        opens_at_ms = unix_ms(body.sale.opens_at)
+    if body.sale is not None and "closes_at" in body.sale.model_fields_set:
+        closes_at_ms = unix_ms(body.sale.closes_at)
+    codes = [kind.code for kind in body.ticket_types]
+    if len(set(codes)) < len(codes):
+        raise invalid("/ticket_types", "names a ticket type twice")
+    own = {kind.code: kind.capacity for kind in body.ticket_types}
+    shared = {allotment.code: allotment.capacity for allotment in body.allotments}
+    capacities = {code: size for code, size in (own | shared).items() if size is not None}
+    changes = Changes(
+        UNSET if body.name is None else body.name,
+        opens_at_ms,
+        closes_at_ms,
+        {kind.code: kind.price for kind in body.ticket_types if kind.price is not None},
+        capacities,
+    )
+    command = AmendEvent(principal.caller, changes)
+    return await _manage(service, event_id, command)
+
+
+@router.post("/{event_id}/pause", response_model=EventView, responses=problems(*KNOWING, *ASKING))
+async def pause_sale(event_id: EventId, principal: Organizer, service: TheService) -> Any:
+    """Stop new holds; what is held can still be paid."""
+    return await _manage(service, event_id, PauseSale(principal.caller))
+
+
+@router.post("/{event_id}/resume", response_model=EventView, responses=problems(*KNOWING, *ASKING))
+async def resume_sale(event_id: EventId, principal: Organizer, service: TheService) -> Any:
+    """Take new holds again."""
+    return await _manage(service, event_id, ResumeSale(principal.caller))
+
+
+@router.get(
+    "/{event_id}/audit",
+    responses={
+        200: {"description": "Live counts, the same recomputed, and whether they agree"},
+        **problems(*KNOWING, *ASKING),
+    },
+)
+async def audit_event(
+    event_id: EventId, principal: Organizer, service: TheService
+) -> dict[str, Any]:
+    """Recompute the event from its journal and compare it with the live state."""
+    document = await _document(service, event_id)
+    if principal.role != "admin" and document.event.organizer != principal.sub:
+        raise Problem(Refusal.EVENT_NOT_FOUND)
+    try:
+        return await asyncio.wait_for(service.owners.audit(event_id), AUDIT_SECONDS_MAX)
+    except (OwnerGone, TimeoutError) as error:
+        raise Problem("recovering", "The audit could not be carried out now.") from error
+
+
+async def _document(service: Service, event_id: str) -> EventDocument:
+    try:
+        document = await service.catalogue.event(event_id)
+    except Unavailable as error:
+        raise Problem("store_unavailable") from error
+    if document is None:
+        raise Problem(Refusal.EVENT_NOT_FOUND)
+    return document
+
+
+async def _manage(service: Service, event_id: str, command: Command) -> Any:
+    outcome, _ = await service.ask(event_id, command)
+    assert isinstance(outcome, EventShown)
+    return event_view(outcome.event, paused=outcome.paused)
+
+
+def _event_of(body: EventBody, event_id: str, organizer: str) -> Event:
+    """Return the event that a body describes.
+
+    Raises:
+        Problem: `invalid_request`, where fields contradict each other.
+    """
+    starts_at_ms = int(body.starts_at.timestamp() * 1_000)
+    _check_times(body)
+    ticket_types, allotments = _stock_of(body)
+    policy = body.refund_policy
+    return Event(
+        event_id=event_id,
+        organizer=organizer,
+        name=body.name,
+        starts_at_ms=starts_at_ms,
+        currency=body.currency,
+        ticket_types=ticket_types,
+        allotments=allotments,
+        hold_ttl_ms=body.hold_ttl_seconds * 1_000,
+        max_per_customer=body.max_per_customer,
+        opens_at_ms=unix_ms(body.sale.opens_at),
+        closes_at_ms=unix_ms(body.sale.closes_at),
+        ends_at_ms=unix_ms(body.ends_at),
+        doors_open_at_ms=unix_ms(body.doors_open_at),
+        timezone=None if body.timezone is None else str(body.timezone),
+        venue=None if body.venue is None else Venue(**body.venue.model_dump()),
+        category=body.category,
+        description=body.description,
+        entry_policy=body.entry_policy,
+        refund_policy=None if policy is None else RefundPolicy(**policy.model_dump()),
+    )
+
+
+def _check_times(body: EventBody) -> None:
+    if body.ends_at is not None and body.ends_at <= body.starts_at:
+        raise invalid("/ends_at", "must be after starts_at")
+    if body.doors_open_at is not None and body.doors_open_at > body.starts_at:
+        raise invalid("/doors_open_at", "must not be after starts_at")
+    closes_at = body.sale.closes_at
+    if closes_at is not None and closes_at <= datetime.now(UTC):
+        raise invalid("/sale/closes_at", "must be in the future")
+    opens_at = body.sale.opens_at
+    if opens_at is not None and opens_at >= (closes_at or body.starts_at):
+        raise invalid("/sale/opens_at", "must be before the sale closes")
+
+
+def _stock_of(body: EventBody) -> tuple[tuple[TicketType, ...], tuple[Allotment, ...]]:
+    shared = {allotment.code: allotment.capacity for allotment in body.allotments}
+    if len(shared) < len(body.allotments):
+        raise invalid("/allotments", "names an allotment twice")
+    own: dict[str, int] = {}
+    kinds: dict[str, TicketType] = {}
+    for index, kind in enumerate(body.ticket_types):
+        pointer = f"/ticket_types/{index}"
+        _check_kind(kind, pointer, shared)
+        if kind.code in kinds:
+            raise invalid(f"{pointer}/code", "names a ticket type for the second time")
+        if kind.capacity is not None:
+            own[kind.code] = kind.capacity
+        kinds[kind.code] = TicketType(
+            kind.code, kind.name, kind.price, kind.allotment or kind.code, kind.max_per_booking
+        )
+    unused = shared.keys() - {kind.allotment for kind in kinds.values()}
+    if unused:
+        raise invalid("/allotments", f"has {min(unused)}, which no ticket type draws on")
+    stocks = {**shared, **own}
+    return tuple(kinds.values()), tuple(Allotment(code, stocks[code]) for code in stocks)
+
+
+def _check_kind(kind: TicketTypeBody, pointer: str, shared: dict[str, int]) -> None:
+    if kind.seats is not None:
+        raise invalid(f"{pointer}/seats", "are not offered yet: give a capacity")
+    if (kind.capacity is None) == (kind.allotment is None):
+        raise invalid(f"{pointer}/capacity", "or an allotment is needed, and not both")
+    if kind.allotment is not None and kind.allotment not in shared:
+        raise invalid(f"{pointer}/allotment", "is not among /allotments")
+    if kind.capacity is not None and kind.code in shared:
+        raise invalid(f"{pointer}/code", "is the code of a shared allotment")

@@ -1,0 +1,76 @@
+"""What operators and their machines ask."""
+
+import asyncio
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import HTMLResponse, JSONResponse
+
+from engine.journal.contract import Unavailable
+from gateway import metrics
+from gateway.problems import KINDS, Problem
+from gateway.routes.common import TheService, problems
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/livez", response_class=Response, status_code=200)
+async def live() -> Response:
+    """Say that this process runs; touches nothing else."""
+    return Response("ok\n", media_type="text/plain")
+
+
+@router.get("/readyz", responses=problems("not_ready"))
+async def ready(service: TheService, request: Request) -> dict[str, str]:
+    """Say whether holds can be served, and what is missing if not."""
+    found = {"redis": "ok", "ray": "ok", "gateway": "ok"}
+    try:
+        await service.catalogue.ping()
+    except Unavailable as error:
+        found["redis"] = str(error)
+    try:
+        if not await asyncio.wait_for(asyncio.to_thread(request.app.state.ray_answers), 2.0):
+            found["ray"] = "the cluster does not answer"
+    except TimeoutError:
+        found["ray"] = "the cluster does not answer in time"
+    if service.stopping.is_set():
+        found["gateway"] = "stopping"
+    missing = [name for name, state in found.items() if state != "ok"]
+    if missing:
+        raise Problem("not_ready", f"Missing: {', '.join(missing)}.", facts={"parts": found})
+    return found
+
+
+@router.get("/version")
+async def versions() -> dict[str, str]:
+    """Name the versions that decide how this service behaves."""
+    return {name: version(name) for name in ("onsale", "ray", "fastapi", "redis", "msgspec")}
+
+
+@router.get("/metrics", response_class=Response)
+async def prometheus(service: TheService) -> Response:
+    """Show the metrics in Prometheus' text format."""
+    metrics.WAITING.set(service.batcher.load.commands)
+    return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+
+
+@router.get("/problems/{code}", response_class=HTMLResponse, responses=problems("not_found"))
+async def problem_page(code: str, request: Request) -> Response:
+    """Explain a problem: the `type` of every error document leads here."""
+    kind = KINDS.get(code)
+    if kind is None:
+        raise Problem("not_found", "There is no problem of this name.")
+    members: dict[str, Any] = {
+        "code": code,
+        "title": kind.title,
+        "status": kind.status,
+        "advice": kind.advice or "Change the request.",
+    }
+    if "application/json" in request.headers.get("accept", ""):
+        return JSONResponse(members)
+    rows = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in members.items())
+    return HTMLResponse(
+        f"<!doctype html><html lang=en><title>{kind.title}</title><h1>{kind.title}</h1>"
+        f"<dl>{rows}</dl></html>"
+    )

@@ -1,0 +1,86 @@
+"""One gateway process: connects, serves on an inherited socket, ends in good order.
+
+`onsale up` starts `python -m gateway.server` once for each gateway, with Ray's settings in
+the environment.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from types import FrameType
+
+import uvicorn
+from msgspec import json
+
+from actors import runtime
+from actors.declare import OwnerSettings
+from actors.handles import RayOwners
+from actors.process import configure_logging, tune_interpreter
+from engine.journal.catalogue import Catalogue
+from engine.journal.connect import connect
+from gateway.app import make_app
+from gateway.auth import Tokens, derive_key
+from gateway.launch import Launch
+from gateway.rate_limits import RateLimits
+from gateway.service import Service
+
+#: How long requests under way may take once the gateway was asked to stop, seconds.
+_GRACE_SECONDS = 6
+
+
+class _Server(uvicorn.Server):
+    """Lets streams know that they end, before waiting for requests under way."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal that asks for the end."""
+        self._stopping.set()
+        super().handle_exit(sig, frame)
+
+
+def run(launch: Launch) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    configure_logging(launch.log_level)
+    # Ray replaces the handler of SIGTERM: connect first, uvicorn installs its own later.
+    runtime.join(launch.ray_address)
+    owners = RayOwners(OwnerSettings(launch.redis_url, launch.idle_seconds))
+    runtime.ensure_warden(owners, launch.redis_url)
+    service = Service(
+        owners,
+        Catalogue(connect(launch.redis_url)),
+        Tokens(launch.auth_secret),
+        derive_key(launch.auth_secret, "ids"),
+        RateLimits() if launch.rate_limits else None,
+    )
+    app = make_app(service, runtime.answers)
+    config = uvicorn.Config(
+        app,
+        fd=launch.socket_fd,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        # Behind a proxy of yours: its address in FORWARDED_ALLOW_IPS, and the rate limits
+        # see the client's.
+        proxy_headers="FORWARDED_ALLOW_IPS" in os.environ,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_keep_alive=75,
+    )
+    config.load()
+    tune_interpreter()
+    _Server(config, service.stopping).run()
+    # Ray's own way out takes seconds and has nothing left to say.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches `onsale up`, which tells us
+    run(json.decode(sys.stdin.buffer.read(), type=Launch))

@@ -1,0 +1,85 @@
+"""What every route of one gateway process shares, made once and passed in."""
+
+import asyncio
+
+from actors.contract import Owners
+from engine.domain.commands import Command
+from engine.domain.ids import is_event_id
+from engine.domain.outcomes import Outcome, Refusal, Refused
+from engine.journal.catalogue import Catalogue
+from engine.journal.contract import Unavailable
+from gateway.auth import Tokens
+from gateway.batcher import Answer, Batcher, Lane, Unanswered
+from gateway.problems import Problem, of_refusal
+from gateway.rate_limits import RateLimits
+
+
+class Service:
+    """The parts of a gateway.
+
+    Args:
+        id_key: makes event and booking ids unguessable; the same in every gateway.
+        limits: None where rate limits are off.
+    """
+
+    def __init__(
+        self,
+        owners: Owners,
+        catalogue: Catalogue,
+        tokens: Tokens,
+        id_key: bytes,
+        limits: RateLimits | None,
+    ) -> None:
+        self.owners = owners
+        self.catalogue = catalogue
+        self.tokens = tokens
+        self.id_key = id_key
+        self.limits = limits
+        self.batcher = Batcher(owners)
+        self.streams = 0
+        self.stopping = asyncio.Event()
+
+    async def lane(self, event_id: str) -> Lane:
+        """Return the way to an event's owner.
+
+        An event that was never created gets none: otherwise anyone could have processes
+        started by asking for events that do not exist.
+
+        Raises:
+            Problem: `event_not_found`, `store_unavailable`.
+        """
+        known = self.batcher.known_lane(event_id)
+        if known is not None:
+            return known
+        if not is_event_id(event_id):
+            raise Problem(Refusal.EVENT_NOT_FOUND)
+        try:
+            document = await self.catalogue.event(event_id)
+        except Unavailable as error:
+            raise Problem("store_unavailable") from error
+        if document is None:
+            raise Problem(Refusal.EVENT_NOT_FOUND)
+        return self.batcher.lane(event_id)
+
+    async def ask(self, event_id: str, command: Command) -> tuple[Outcome, int]:
+        """Ask an event's owner and return the outcome and its sequence.
+
+        Raises:
+            Problem: a refusal, or no answer in time.
+        """
+        lane = await self.lane(event_id)
+        return outcome_of(await lane.ask(command))
+
+
+def outcome_of(answer: Answer) -> tuple[Outcome, int]:
+    """Return an outcome that is neither a refusal nor missing, and its sequence.
+
+    Raises:
+        Problem: it is.
+    """
+    outcome, sequence = answer
+    if isinstance(outcome, Unanswered):
+        raise Problem(outcome.value)
+    if isinstance(outcome, Refused):
+        raise of_refusal(outcome, sequence)
+    return outcome, sequence

@@ -1,0 +1,60 @@
+"""Settings of the product: read once from the environment, validated, passed in."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: Signs tokens when ONSALE_AUTH_SECRET is unset. Everybody knows it, so it is refused
+#: wherever anybody but this machine can reach the service.
+LOOPBACK_SECRET = "onsale-on-loopback-only-not-a-secret"  # noqa: S105
+_SECRET_LENGTH_MIN = 32
+
+
+def _long_enough(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < _SECRET_LENGTH_MIN:
+        raise ValueError(f"must have at least {_SECRET_LENGTH_MIN} characters")
+    return secret
+
+
+class Settings(BaseSettings):
+    """What an operator may set. All processes of a deployment must agree on it.
+
+    The embedded store and a local Ray cluster serve where `redis_url` and `ray_address`
+    are None.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+
+    redis_url: Annotated[str | None, Field(validation_alias="ONSALE_REDIS_URL")] = None
+    ray_address: Annotated[str | None, Field(validation_alias="RAY_ADDRESS")] = None
+    auth_secret: Annotated[
+        SecretStr, AfterValidator(_long_enough), Field(validation_alias="ONSALE_AUTH_SECRET")
+    ] = SecretStr(LOOPBACK_SECRET)
+    data_dir: Annotated[Path, Field(validation_alias="ONSALE_DATA_DIR")] = Path(".onsale")
+    rate_limits: Annotated[Literal["on", "off"], Field(validation_alias="ONSALE_RATE_LIMITS")] = (
+        "on"
+    )
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(validation_alias="ONSALE_LOG_LEVEL")
+    ] = "INFO"
+    idle_seconds: Annotated[
+        float, Field(gt=0, le=86_400, validation_alias="ONSALE_IDLE_SECONDS")
+    ] = 300.0
+
+    @property
+    def secret_is_public(self) -> bool:
+        """Whether tokens are signed with the secret that everybody knows."""
+        return self.auth_secret.get_secret_value() == LOOPBACK_SECRET
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is reachable from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,258 @@
+"""What clients see. Each form is written once: it makes the answer and its documentation."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from engine.domain.booking import Booking, Moment
+from engine.domain.event import Event
+from engine.domain.views import Availability
+
+
+class Money(TypedDict):
+    """An amount in minor units of a currency (ISO 4217)."""
+
+    amount: int
+    currency: str
+
+
+class ItemView(TypedDict):
+    """Units of one ticket type at the price frozen when they were held (minor units)."""
+
+    ticket_type: str
+    quantity: int
+    seats: list[str]
+    unit_price: int
+
+
+class MomentView(TypedDict):
+    """When a booking came into a state."""
+
+    status: str
+    at: str
+
+
+class BookingView(TypedDict):
+    """A booking; a hold is one in status RESERVED."""
+
+    id: str
+    event_id: str
+    customer: str
+    status: str
+    items: list[ItemView]
+    total: Money
+    expires_at: str
+    server_time: str
+    sequence: int
+    tickets: list[str]
+    history: list[MomentView]
+
+
+class BookingList(TypedDict):
+    """Bookings, newest first."""
+
+    object: str
+    data: list[BookingView]
+    has_more: bool
+
+
+class CountsView(TypedDict):
+    """Counts of a ticket type; types that share an allotment show the same ones."""
+
+    code: str
+    capacity: int
+    available: int
+    held: int
+    sold: int
+    blocked: int
+
+
+class AvailabilityView(TypedDict):
+    """What is free at one sequence number."""
+
+    event_id: str
+    sequence: int
+    as_of: str
+    on_sale: bool
+    ticket_types: list[CountsView]
+
+
+class TicketTypeView(TypedDict):
+    """A ticket type; `price` in minor units, `capacity` that of its allotment."""
+
+    code: str
+    name: str
+    price: int
+    capacity: int
+    allotment: str | None
+    max_per_booking: int
+
+
+class SaleView(TypedDict):
+    """When the sale opens and closes; null as in the request."""
+
+    opens_at: str | None
+    closes_at: str | None
+    paused: bool
+
+
+class AllotmentView(TypedDict):
+    """A stock that several ticket types draw on."""
+
+    code: str
+    capacity: int
+
+
+class EventView(TypedDict):
+    """An event as its organizer has described it."""
+
+    id: str
+    organizer: str
+    name: str
+    starts_at: str
+    ends_at: str | None
+    doors_open_at: str | None
+    timezone: str | None
+    venue: dict[str, str | None] | None
+    category: str | None
+    description: str | None
+    currency: str
+    entry_policy: str
+    hold_ttl_seconds: int
+    max_per_customer: int | None
+    sale: SaleView
+    refund_policy: dict[str, int] | None
+    ticket_types: list[TicketTypeView]
+    allotments: list[AllotmentView]
+    created_at: str
+
+
+class EventList(TypedDict):
+    """Events that have not started, soonest first."""
+
+    object: str
+    data: list[EventView]
+    has_more: bool
+
+
+@lru_cache(maxsize=4_096)
+def rfc3339(unix_ms: int) -> str:
+    """Return a time in UTC with milliseconds; holds of one turn share theirs."""
+    moment = datetime.fromtimestamp(unix_ms // 1_000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1_000:03d}Z"
+
+
+def unix_ms(moment: datetime | None) -> int | None:
+    """Return Unix milliseconds; fractions below are cut."""
+    if moment is None:
+        return None
+    return int(moment.timestamp() * 1_000)
+
+
+def booking_view(booking: Booking, event_id: str, currency: str, server_ms: int) -> BookingView:
+    """Return a booking as its buyer sees it."""
+    return {
+        "id": booking.booking_id,
+        "event_id": event_id,
+        "customer": booking.customer,
+        "status": booking.status,
+        "items": [
+            {
+                "ticket_type": line.ticket_type,
+                "quantity": line.quantity,
+                "seats": list(line.seats),
+                "unit_price": line.unit_price_minor,
+            }
+            for line in booking.lines
+        ],
+        "total": {"amount": booking.total_minor, "currency": currency},
+        "expires_at": rfc3339(booking.expires_at_ms),
+        "server_time": rfc3339(server_ms),
+        "sequence": booking.sequence,
+        "tickets": [],
+        "history": [_moment(moment) for moment in booking.history],
+    }
+
+
+def _moment(moment: Moment) -> MomentView:
+    return {"status": moment.status, "at": rfc3339(moment.at_ms)}
+
+
+def availability_view(counts: Availability) -> AvailabilityView:
+    """Return the counts of every ticket type as anyone sees them."""
+    return {
+        "event_id": counts.event_id,
+        "sequence": counts.sequence,
+        "as_of": rfc3339(counts.as_of_ms),
+        "on_sale": counts.on_sale,
+        "ticket_types": [
+            {
+                "code": kind.code,
+                "capacity": kind.capacity,
+                "available": kind.available,
+                "held": kind.held,
+                "sold": kind.sold,
+                "blocked": kind.blocked,
+            }
+            for kind in counts.ticket_types
+        ],
+    }
+
+
+def event_view(event: Event, *, paused: bool) -> EventView:
+    """Return an event as anyone sees it."""
+    capacities = {allotment.code: allotment.capacity for allotment in event.allotments}
+    own = {kind.code for kind in event.ticket_types if kind.allotment == kind.code}
+    venue = event.venue
+    policy = event.refund_policy
+    return {
+        "id": event.event_id,
+        "organizer": event.organizer,
+        "name": event.name,
+        "starts_at": rfc3339(event.starts_at_ms),
+        "ends_at": _maybe(event.ends_at_ms),
+        "doors_open_at": _maybe(event.doors_open_at_ms),
+        "timezone": event.timezone,
+        "venue": None if venue is None else _venue(venue),
+        "category": event.category,
+        "description": event.description,
+        "currency": event.currency,
+        "entry_policy": event.entry_policy,
+        "hold_ttl_seconds": event.hold_ttl_ms // 1_000,
+        "max_per_customer": event.max_per_customer,
+        "sale": {
+            "opens_at": _maybe(event.opens_at_ms),
+            "closes_at": _maybe(event.closes_at_ms),
+            "paused": paused,
+        },
+        "refund_policy": None
+        if policy is None
+        else {"until_hours_before": policy.until_hours_before, "percent": policy.percent},
+        "ticket_types": [
+            {
+                "code": kind.code,
+                "name": kind.name,
+                "price": kind.price_minor,
+                "capacity": capacities[kind.allotment],
+                "allotment": None if kind.code in own else kind.allotment,
+                "max_per_booking": kind.max_per_booking,
+            }
+            for kind in event.ticket_types
+        ],
+        "allotments": [
+            {"code": allotment.code, "capacity": allotment.capacity}
+            for allotment in event.allotments
+            if allotment.code not in own
+        ],
+        "created_at": rfc3339(event.created_at_ms),
+    }
+
+
+def _venue(venue: Any) -> dict[str, str | None]:
+    return {"name": venue.name, "city": venue.city, "country": venue.country}
+
+
+def _maybe(instant_ms: int | None) -> str | None:
+    return None if instant_ms is None else rfc3339(instant_ms)
