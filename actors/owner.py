@@ -324,6 +324,8 @@ class EventOwner:
         """Tell whether nothing has happened, nothing is held and nothing opens soon."""
         if time.monotonic() - self._last_command < self._idle_seconds or self.state.held_units:
             return False
+        if self._intake.commands:
+            return False  # it came while the store was slow to prove that nobody else owns
         opens_in_ms = self.state.opens_at_ms - self._clock.now_ms()
         return not 0 < opens_in_ms < (WARM_UP_SECONDS + self._idle_seconds) * 1_000
 

@@ -5,6 +5,7 @@ the environment.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -45,6 +46,8 @@ class _Server(uvicorn.Server):
 def run(launch: Launch) -> None:
     """Serve until SIGTERM or SIGINT."""
     configure_logging(launch.log_level)
+    # It announces itself in the style of a development server.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # Ray replaces the handler of SIGTERM: connect first, uvicorn installs its own later.
     runtime.join(launch.ray_address)
     owners = RayOwners(OwnerSettings(launch.redis_url, launch.idle_seconds))

@@ -1,5 +1,132 @@
-"""placeholder until the load generator exists"""
+"""`onsale demo`: a flash crowd fights over a few hundred tickets, and the audit proves it."""
+
+import json
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from gateway.auth import Tokens
+from gateway.cli.audit import live_report
+from gateway.cli.console import people, read_settings
+from gateway.cli.stack import Stack, port_is_free
+from gateway.cli.up import show, started
+from gateway.settings import Settings
+from loadtests.crowd import Result, Spec, Template, run_crowd
+
+_PER_HOLD = 2
 
 
-def demo() -> None:
-    """Soon."""
+def demo(
+    buyers: Annotated[int, typer.Option(min=10, max=200_000)] = 5_000,
+    tickets: Annotated[int, typer.Option(min=2, max=100_000)] = 300,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8000,
+    gateways: Annotated[int, typer.Option(min=1, max=16, help="Gateway processes.")] = 1,
+    once: Annotated[
+        bool, typer.Option("--once", help="End afterwards; status 0 only if the audit holds.")
+    ] = False,
+) -> None:
+    """Sell out an event under a flash crowd, prove it from the journal, and stay up."""
+    settings = read_settings().model_copy(update={"rate_limits": "off"})
+    if port and not port_is_free("127.0.0.1", port):
+        people.print(f"Port {port} is in use: taking a free one.")
+        port = 0
+    with started(Stack(settings, "127.0.0.1", port, gateways)) as stack:
+        url = stack.runtime.url
+        event_id = _create_event(url, settings, tickets)
+        people.print(
+            f"\n{event_id} has {tickets} tickets; {buyers:,} buyers want {_PER_HOLD} each."
+        )
+        result = _storm(url, settings, event_id, buyers)
+        report = live_report(url, settings, event_id)
+        proven = _verdict(result, report, tickets, stack.runtime.durability)
+        if not once:
+            people.print()
+            show(stack.runtime, settings)
+            stack.supervise()
+    if not proven:
+        raise typer.Exit(1)
+
+
+def _create_event(url: str, settings: Settings, tickets: int) -> str:
+    token = Tokens(settings.auth_secret.get_secret_value()).make("organizer", "demo-organizer")
+    body = {
+        "name": "Night of Strings",
+        "starts_at": (datetime.now(UTC) + timedelta(days=90)).isoformat(),
+        "currency": "EUR",
+        "venue": {"name": "Halle 1", "city": "Berlin", "country": "DE"},
+        "ticket_types": [{"code": "ga", "name": "Standing", "price": 4500, "capacity": tickets}],
+    }
+    request = urllib.request.Request(  # noqa: S310 - our own service
+        f"{url}/api/v1/events",
+        json.dumps(body).encode(),
+        {"authorization": f"Bearer {token}", "content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        event_id: str = json.load(answer)["id"]
+    return event_id
+
+
+def _storm(url: str, settings: Settings, event_id: str, buyers: int) -> Result:
+    """Let every buyer ask once, all at the same time."""
+    tokens = Tokens(settings.auth_secret.get_secret_value())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=people) as progress:
+        making = progress.add_task("buyers get their tokens", total=buyers)
+        made = []
+        for number in range(buyers):
+            made.append(tokens.make("buyer", f"demo-buyer-{number}"))
+            progress.advance(making)
+        asking = progress.add_task("buyers ask for tickets ", total=buyers)
+        host, port = urlsplit(url).hostname, urlsplit(url).port
+        assert host is not None
+        assert port is not None
+        spec = Spec(
+            host,
+            port,
+            template=Template(
+                "POST",
+                f"/api/v1/events/{event_id}/holds",
+                json.dumps({"items": [{"ticket_type": "ga", "quantity": _PER_HOLD}]}),
+                made,
+                idempotency_keys=True,
+                count=buyers,
+            ),
+            connections=256,
+        )
+        return run_crowd(spec, lambda done: progress.update(asking, completed=done))
+
+
+def _verdict(result: Result, report: dict[str, Any], tickets: int, durability: str) -> bool:
+    """Show what happened and tell whether it is what was promised."""
+    granted = result.statuses.get("201", 0)
+    counts = report["recomputed"]["ticket_types"][0]
+    expected = tickets // _PER_HOLD
+    exact = granted == expected and counts["held"] == expected * _PER_HOLD
+    refused = ", ".join(f"{count:,} {code}" for code, count in sorted(result.codes.items()))
+    latency = result.latency_ms
+    table = Table.grid(padding=(0, 2))
+    table.add_row("holds granted", f"{granted} of {_PER_HOLD} tickets each = {granted * _PER_HOLD}")
+    table.add_row("refused", refused or "none")
+    table.add_row("without an answer", str(result.unknown))
+    table.add_row("answers a second", f"{result.rate:,.0f}")
+    table.add_row("latency", f"p50 {latency.p50:.1f} ms, p99 {latency.p99:.1f} ms")
+    table.add_row("durability", durability)
+    table.add_row("journal says", f"{counts['held']} held, {counts['available']} free")
+    table.add_row("live = journal", "yes" if report["agree"] else f"NO: {report['violations']}")
+    people.print(table)
+    proven = exact and bool(report["agree"])
+    if proven:
+        people.print("[bold green]Exactly the tickets there were, and the journal proves it.[/]")
+    else:
+        people.print("[bold red]The audit does not hold.[/]")
+    return proven

@@ -303,6 +303,17 @@ def _without_password(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
+def port_is_free(host: str, port: int) -> bool:
+    """Tell whether a port can be listened on."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
 def is_ready(url: str) -> bool:
     """Tell whether a service answers that it is ready."""
     host = url.partition("://")[2]

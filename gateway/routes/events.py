@@ -222,13 +222,13 @@ def _event_of(body: EventBody, event_id: str, organizer: str) -> Event:
     starts_at_ms = int(body.starts_at.timestamp() * 1_000)
     _check_times(body)
     ticket_types, allotments = _stock_of(body)
-    policy = body.refund_policy
+    policy, venue = body.refund_policy, body.venue
     return Event(
         event_id=event_id,
         organizer=organizer,
         name=body.name,
         starts_at_ms=starts_at_ms,
-        currency=body.currency,
+        currency=str(body.currency),
         ticket_types=ticket_types,
         allotments=allotments,
         hold_ttl_ms=body.hold_ttl_seconds * 1_000,
@@ -238,7 +238,9 @@ def _event_of(body: EventBody, event_id: str, organizer: str) -> Event:
         ends_at_ms=unix_ms(body.ends_at),
         doors_open_at_ms=unix_ms(body.doors_open_at),
         timezone=None if body.timezone is None else str(body.timezone),
-        venue=None if body.venue is None else Venue(**body.venue.model_dump()),
+        venue=None
+        if venue is None
+        else Venue(venue.name, venue.city, venue.country and str(venue.country)),
         category=body.category,
         description=body.description,
         entry_policy=body.entry_policy,
