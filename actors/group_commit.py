@@ -2,9 +2,13 @@
 
 import asyncio
 
+import structlog
+
 from engine.journal.contract import InDoubt, Journal
 from engine.journal.entry import Entry, Position
 from engine.limits import REDIS_RETRY_SECONDS_MAX, REDIS_RETRY_SECONDS_MIN
+
+log = structlog.get_logger(__name__)
 
 
 class Backoff:
@@ -34,7 +38,13 @@ async def commit(journal: Journal, entry: Entry, after: Position) -> None:
     while True:
         try:
             await journal.append(entry, after)
-        except InDoubt:
+        except InDoubt as doubt:
+            log.warning(
+                "append_in_doubt",
+                event_id=journal.event_id,
+                entry=str(entry.position),
+                error=str(doubt),
+            )
             await backoff.pause()
         else:
             return

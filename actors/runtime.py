@@ -16,7 +16,10 @@ class RayUnreachable(Exception):
 
 
 def start_local(*, dashboard: bool) -> tuple[str, str | None]:
-    """Start a cluster of one node on loopback; it ends with this process.
+    """Start a cluster of one node; it ends with this process.
+
+    Its dashboard listens on loopback. Its other ports listen on the machine's own address
+    (Ray resolves 127.0.0.1 to that) and want the token.
 
     Returns:
         Its address, and the URL of the dashboard if there is one.
@@ -33,7 +36,6 @@ def start_local(*, dashboard: bool) -> tuple[str, str | None]:
             object_store_memory=_OBJECT_STORE_BYTES,
             log_to_driver=False,
             configure_logging=False,
-            _node_ip_address="127.0.0.1",
         )
     except (RuntimeError, ConnectionError, OSError, ValueError) as error:
         raise RayUnreachable(f"{type(error).__name__}: {error}") from error

@@ -86,6 +86,7 @@ class Lane:
         self.changed = asyncio.Event()
         self._seen = 0.0
         self._owners = owners
+        self._reading: asyncio.Future[Answer] | None = None
         self._waiting: deque[_Pending] = deque()
         self._in_flight: dict[asyncio.Task[None], list[_Pending]] = {}
         self._flush_due = False
@@ -132,11 +133,16 @@ class Lane:
 
     async def read_availability(self) -> Availability | Unanswered | None:
         """Return counts that are at most AVAILABILITY_AGE_MS_MAX old; None: no such event."""
-        fresh = self.fresh_availability()
-        if fresh is not None:
-            return fresh
-        outcome, _ = await self.ask(ReadAvailability())
-        return outcome if isinstance(outcome, Unanswered) else self.availability
+        while (fresh := self.fresh_availability()) is None:
+            if self._reading is None or self._reading.done():
+                # One question serves all who want to know: streams and pollers are many.
+                self._reading = self.ask(ReadAvailability())
+            outcome, _ = await asyncio.shield(self._reading)
+            if isinstance(outcome, Unanswered):
+                return outcome
+            if self.availability is None:
+                return None
+        return fresh
 
     # -- under way -----------------------------------------------------------------
 

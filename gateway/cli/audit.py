@@ -1,6 +1,7 @@
 """`onsale audit`: what the journal says of an event, against what is live."""
 
 import asyncio
+import contextlib
 import json
 import urllib.error
 import urllib.request
@@ -18,8 +19,8 @@ from engine.journal.embedded import EmbeddedStore, StoreDied
 from engine.journal.redis import RedisJournal
 from engine.limits import AUDIT_SECONDS_MAX
 from gateway.auth import Tokens
-from gateway.cli.console import fail, people, read_settings
-from gateway.cli.stack import running
+from gateway.cli.console import cannot_start, fail, people, read_settings
+from gateway.cli.stack import CannotStart, locked, running
 from gateway.settings import Settings
 
 
@@ -64,13 +65,16 @@ def _stored_report(settings: Settings, event_id: str) -> dict[str, Any]:
     store = EmbeddedStore(settings.data_dir / "valkey")
     if not store.directory.exists():
         raise fail(f"there is no data in {settings.data_dir}; set ONSALE_DATA_DIR")
-    try:
-        store.start()
+    with contextlib.ExitStack() as exits:
+        try:
+            exits.enter_context(locked(settings.data_dir))
+            exits.callback(store.stop)
+            store.start()
+        except CannotStart as error:
+            raise cannot_start(error) from error
+        except StoreDied as error:
+            raise fail(f"the embedded store did not start: {error}") from error
         return asyncio.run(_from_store(store.url, event_id))
-    except StoreDied as error:
-        raise fail(f"the embedded store did not start: {error}") from error
-    finally:
-        store.stop()
 
 
 async def _from_store(url: str, event_id: str) -> dict[str, Any]:

@@ -11,12 +11,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 import msgspec
 from msgspec import Struct
+from prometheus_client.multiprocess import mark_process_dead
 from redis.exceptions import RedisError
 
 from actors.ray_environment import prepare_environment
@@ -112,7 +114,7 @@ class Stack:
                 "Set ONSALE_AUTH_SECRET (32 characters or more), or listen on 127.0.0.1.",
             )
         listener = self._exits.enter_context(self._listen())
-        self._lock_data_dir()
+        self._exits.enter_context(locked(settings.data_dir))
         self._start_store()
         self._start_ray()
         metrics = settings.data_dir / "metrics"
@@ -144,23 +146,6 @@ class Stack:
         host, port = listener.getsockname()[:2]
         self.runtime.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         return listener
-
-    def _lock_data_dir(self) -> None:
-        directory = self._settings.data_dir
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            lock: IO[str] = self._exits.enter_context((directory / "lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CannotStart(
-                f"another onsale runs on the data directory {directory}",
-                "Stop it, or set ONSALE_DATA_DIR.",
-            ) from error
-        except OSError as error:
-            raise CannotStart(
-                f"cannot write to the data directory {directory} ({error.strerror})",
-                "Set ONSALE_DATA_DIR to a directory that can be written to.",
-            ) from error
 
     def _start_store(self) -> None:
         url = self._settings.redis_url
@@ -250,6 +235,7 @@ class Stack:
                 self._store.start()
         for index, process in enumerate(self._gateways):
             if process.poll() is not None:
+                mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
                 self._gateways[index] = self._start_gateway()
 
     def _ask_to_stop(self, _number: int, _frame: object) -> None:
@@ -278,6 +264,31 @@ class Stack:
             self._store.stop()
             self._store = None
         self._exits.close()
+
+
+@contextlib.contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """Keep a data directory to this process for the length of a block.
+
+    Raises:
+        CannotStart: another process has it, or it cannot be written to.
+    """
+    with contextlib.ExitStack() as exits:
+        try:
+            data_dir.mkdir(parents=True, exist_ok=True)
+            lock: IO[str] = exits.enter_context((data_dir / "lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CannotStart(
+                f"another onsale runs on the data directory {data_dir}",
+                "Stop it, or set ONSALE_DATA_DIR.",
+            ) from error
+        except OSError as error:
+            raise CannotStart(
+                f"cannot write to the data directory {data_dir} ({error.strerror})",
+                "Set ONSALE_DATA_DIR to a directory that can be written to.",
+            ) from error
+        yield
 
 
 async def _durability(url: str) -> Durability:
