@@ -1,22 +1,27 @@
 """What clients send, validated by pydantic; unknown fields and wrong types are refused."""
 
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from functools import cache
+from typing import Annotated, Any, Self
+from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    model_validator,
 )
 from pydantic_core import ErrorDetails
 from pydantic_extra_types.country import CountryAlpha2
 from pydantic_extra_types.currency_code import Currency
-from pydantic_extra_types.timezone_name import TimeZoneName
 
 from engine.domain.commands import Item
 from engine.limits import (
@@ -41,10 +46,45 @@ Capacity = Annotated[int, Field(strict=True, ge=1, le=CAPACITY_MAX)]
 Price = Annotated[int, Field(strict=True, ge=0, le=PRICE_MINOR_MAX)]
 
 
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+#: Years that can be shown in UTC whatever the offset they were sent with.
+_YEAR_MIN, _YEAR_MAX = 1971, 9998
+
+
+def _written_in_full(value: object) -> object:
+    # pydantic also takes numbers, and numbers in strings, for Unix times.
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("must be a time as RFC 3339 writes it, such as 2027-03-01T19:00:00Z")
+    return value
+
+
+def _can_be_shown(moment: datetime) -> datetime:
+    if not _YEAR_MIN <= moment.year <= _YEAR_MAX:
+        raise ValueError(f"must be in a year from {_YEAR_MIN} to {_YEAR_MAX}")
+    return moment
+
+
 def _in_the_future(moment: datetime) -> datetime:
     if moment <= datetime.now(UTC):
         raise ValueError("must be in the future")
     return moment
+
+
+@cache
+def _zones() -> frozenset[str]:
+    # Not zones of the IANA database, but names that some machines have.
+    return frozenset(available_timezones() - {"localtime", "posixrules", "Factory"})
+
+
+def _known_zone(name: str) -> str:
+    if name not in _zones():
+        raise ValueError("must be a time zone of the IANA database, such as Europe/Berlin")
+    return name
+
+
+#: A point in time, with its offset from UTC.
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_in_full), AfterValidator(_can_be_shown)]
+TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_known_zone)]
 
 
 class _Body(BaseModel):
@@ -77,8 +117,8 @@ class VenueBody(_Body):
 class SaleBody(_Body):
     """When the sale opens (null: now) and closes (null: at the start)."""
 
-    opens_at: AwareDatetime | None = None
-    closes_at: AwareDatetime | None = None
+    opens_at: Moment | None = None
+    closes_at: Moment | None = None
 
 
 class RefundPolicyBody(_Body):
@@ -113,13 +153,13 @@ class EventBody(_Body):
     """Body of `POST /events`."""
 
     name: ShortText
-    starts_at: Annotated[AwareDatetime, AfterValidator(_in_the_future)]
+    starts_at: Annotated[Moment, AfterValidator(_in_the_future)]
     currency: Currency
     ticket_types: Annotated[list[TicketTypeBody], Field(min_length=1, max_length=TICKET_TYPES_MAX)]
     allotments: Annotated[list[AllotmentBody], Field(max_length=TICKET_TYPES_MAX)] = []
-    ends_at: AwareDatetime | None = None
-    doors_open_at: AwareDatetime | None = None
-    timezone: TimeZoneName | None = None
+    ends_at: Moment | None = None
+    doors_open_at: Moment | None = None
+    timezone: TimeZone | None = None
     venue: VenueBody | None = None
     category: ShortText | None = None
     description: Annotated[str, StringConstraints(max_length=10_000)] | None = None
@@ -138,6 +178,12 @@ class TicketTypePatch(_Body):
     code: Code
     price: Price | None = None
     capacity: Capacity | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.price is None and self.capacity is None:
+            raise ValueError("needs a price or a capacity")
+        return self
 
 
 class EventPatch(_Body):
@@ -187,7 +233,7 @@ def invalid(pointer: str, message: str) -> Problem:
     return Problem("invalid_request", f"{pointer} {message}.", (FieldError(pointer, message),))
 
 
-def of_validation(errors: list[ErrorDetails]) -> Problem:
+def of_validation(errors: Sequence[ErrorDetails]) -> Problem:
     """Return the problem that names every field pydantic found wrong."""
     if errors[0]["type"] == "json_invalid":
         message = errors[0]["msg"]

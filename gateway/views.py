@@ -1,6 +1,6 @@
 """What clients see. Each form is written once: it makes the answer and its documentation."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -137,6 +137,10 @@ class EventList(TypedDict):
     has_more: bool
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
 @lru_cache(maxsize=4_096)
 def rfc3339(unix_ms: int) -> str:
     """Return a time in UTC with milliseconds; holds of one turn share theirs."""
@@ -146,9 +150,7 @@ def rfc3339(unix_ms: int) -> str:
 
 def unix_ms(moment: datetime | None) -> int | None:
     """Return Unix milliseconds; fractions below are cut."""
-    if moment is None:
-        return None
-    return int(moment.timestamp() * 1_000)
+    return None if moment is None else (moment - _EPOCH) // _MILLISECOND
 
 
 def booking_view(booking: Booking, event_id: str, currency: str, server_ms: int) -> BookingView:

@@ -74,8 +74,8 @@ class Changes(Struct, frozen=True):
     """
 
     name: str | UnsetType = UNSET
-    opens_at_ms: int | None | UnsetType = UNSET
-    closes_at_ms: int | None | UnsetType = UNSET
+    opens_at_ms: int | UnsetType | None = UNSET
+    closes_at_ms: int | UnsetType | None = UNSET
     prices_minor: dict[str, int] = {}
     capacities: dict[str, int] = {}
 

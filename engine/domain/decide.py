@@ -29,6 +29,8 @@ def decide(state: EventState, command: Command, now_ms: int) -> Decision:
     """Answer one command.
 
     Args:
+        state: of the event; read, not written.
+        command: what is asked.
         now_ms: time of the turn, Unix milliseconds; never less than `state.now_ms`.
 
     Returns:

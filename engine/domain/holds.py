@@ -118,9 +118,11 @@ def _first_refusal(
         if of_type[item.ticket_type] > limit:
             return Refused(Refusal.LIMIT_PER_BOOKING, item.ticket_type, limit)
     limit_per_customer = event.max_per_customer
-    if limit_per_customer is not None:
-        if state.units_of.get(command.customer, 0) + units > limit_per_customer:
-            return Refused(Refusal.LIMIT_PER_CUSTOMER, limit=limit_per_customer)
+    if (
+        limit_per_customer is not None
+        and state.units_of.get(command.customer, 0) + units > limit_per_customer
+    ):
+        return Refused(Refusal.LIMIT_PER_CUSTOMER, limit=limit_per_customer)
     return _stock_refusal(offers, command.items)
 
 

@@ -48,6 +48,8 @@ def booking_id(key: bytes, event: str, customer: str, idempotency_key: str) -> s
     Args:
         key: secret of the deployment, at most 64 bytes.
         event: a valid event id.
+        customer: who books.
+        idempotency_key: the client's, or one made for this request alone.
     """
     return "bk_" + event[4:] + _keyed_code(10, key, event, customer, idempotency_key)
 

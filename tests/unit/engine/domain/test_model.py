@@ -1,0 +1,150 @@
+"""Random histories of commands against the naive model, with every invariant after each step.
+
+A failure prints its history and a `@reproduce_failure` line that repeats it.
+`ONSALE_SIMULATE=long` takes minutes instead of seconds and finds what is rarer.
+"""
+
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from msgspec.structs import replace
+
+from engine.domain import apply as apply_module
+from engine.domain import decide as decide_module
+from engine.domain import holds, snapshot
+from engine.domain.booking import Booking
+from engine.domain.commands import ExpireHold, Item, PlaceHold
+from engine.domain.decision import Decision
+from engine.domain.event import Event
+from engine.domain.outcomes import Granted, Refusal, Refused
+from engine.domain.records import HoldReleased
+from engine.domain.state import EventState, Offer
+from tests.unit.engine.domain.sale_machine import SaleMachine
+
+
+def test_every_history_agrees_with_the_naive_model_and_its_own_replay():
+    run_state_machine_as_test(SaleMachine)
+
+
+# -- what the machine would see ------------------------------------------------------
+
+#: The same histories every time: these tests ask what the machine can find, not the domain.
+FIXED = settings(
+    max_examples=200,
+    stateful_step_count=40,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def test_the_machine_meets_every_answer_that_the_domain_can_give():
+    SaleMachine.met.clear()
+
+    run_state_machine_as_test(SaleMachine, settings=FIXED)
+
+    # There are no seats yet that could be taken.
+    answers = {*Refusal} - {Refusal.SEAT_TAKEN}
+    answers |= {"granted", "booking", "event", "done", "replayed", "expired"}
+    assert answers - {answer for answer, times in SaleMachine.met.items() if times} == set()
+
+
+def sells_one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = holds._stock_refusal
+
+    def generous(offers: dict[str, Offer], items: tuple[Item, ...]) -> Refused | None:
+        one_more = {
+            code: Offer(
+                offer.ticket_type, replace(offer.stock, available=offer.stock.available + 1)
+            )
+            for code, offer in offers.items()
+        }
+        return honest(one_more, items)
+
+    monkeypatch.setattr(holds, "_stock_refusal", generous)
+
+
+def answers_a_changed_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trusting(earlier: Booking, _command: PlaceHold, event: Event) -> Decision:
+        return Granted(earlier.as_placed(), event.currency, replayed=True), ()
+
+    monkeypatch.setattr(holds, "_repeat", trusting)
+
+
+def expires_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hasty(state: EventState, command: ExpireHold, now_ms: int) -> Decision:
+        return holds.expire(state, command, now_ms + 1)
+
+    monkeypatch.setitem(decide_module._DECIDE, ExpireHold, hasty)
+
+
+def sells_before_the_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = holds.place
+
+    def hasty(state: EventState, command: PlaceHold, now_ms: int) -> Decision:
+        return honest(state, command, now_ms + 1)
+
+    monkeypatch.setitem(decide_module._DECIDE, PlaceHold, hasty)
+
+
+def never_forgets_what_a_customer_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = apply_module.count_for_customer
+
+    def grudging(state: EventState, customer: str, change: int) -> None:
+        honest(state, customer, max(change, 0))
+
+    monkeypatch.setattr(apply_module, "count_for_customer", grudging)
+
+
+def gives_stock_back_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    def generous(state: EventState, record: HoldReleased) -> None:
+        apply_module._hold_released(state, record)
+        for line in state.bookings[record.booking_id].lines:
+            stock = state.offers[line.ticket_type].stock
+            stock.available, stock.held = stock.available + 1, stock.held - 1
+
+    monkeypatch.setitem(apply_module._APPLY, HoldReleased, generous)
+
+
+def applies_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = count()
+
+    def moody(state: EventState, record: HoldReleased) -> None:
+        apply_module._hold_released(state, replace(record, at_ms=record.at_ms + next(chance)))
+
+    monkeypatch.setitem(apply_module._APPLY, HoldReleased, moody)
+
+
+def snapshot_forgets_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = snapshot._restore_head
+
+    def forgetful(state: EventState, head: snapshot.SnapshotHead) -> None:
+        honest(state, replace(head, paused=False))
+
+    monkeypatch.setattr(snapshot, "_restore_head", forgetful)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        sells_one_too_many,
+        answers_a_changed_retry,
+        expires_early,
+        sells_before_the_opening,
+        never_forgets_what_a_customer_had,
+        gives_stock_back_twice,
+        applies_by_chance,
+        snapshot_forgets_the_pause,
+    ],
+)
+def test_the_machine_sees_a_planted_bug(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch):
+    plant(monkeypatch)
+
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(SaleMachine, settings=FIXED)
