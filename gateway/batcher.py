@@ -63,12 +63,14 @@ class _Pending:
 
     __slots__ = ("answer", "command", "deadline", "load")
 
-    def __init__(self, command: Command, deadline: float, load: Load) -> None:
+    def __init__(
+        self, command: Command, deadline: float, answer: asyncio.Future[Answer], load: Load
+    ) -> None:
         self.command = command
         self.deadline = deadline
+        self.answer = answer
         self.load = load
         load.commands += 1
-        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
     def resolve(self, outcome: Outcome | Unanswered, sequence: int = 0) -> None:
         if not self.answer.done():
@@ -82,6 +84,8 @@ class Lane:
     def __init__(self, event_id: str, owners: Owners, load: Load) -> None:
         self.event_id = event_id
         self._load = load
+        # Asked for once: finding the running loop costs a system call each time.
+        self._loop = asyncio.get_running_loop()
         self.availability: Availability | None = None
         self.changed = asyncio.Event()
         self._seen = 0.0
@@ -102,7 +106,8 @@ class Lane:
 
         After `budget_ms` at the latest the answer is an `Unanswered`.
         """
-        pending = _Pending(command, time.monotonic() + budget_ms / 1_000, self._load)
+        deadline = time.monotonic() + budget_ms / 1_000
+        pending = _Pending(command, deadline, self._loop.create_future(), self._load)
         crowded = self._load.commands > GATEWAY_COMMANDS_MAX
         if crowded or len(self._waiting) >= LANE_COMMANDS_MAX:
             pending.resolve(Unanswered.OVERLOADED)
@@ -112,9 +117,9 @@ class Lane:
             # At the end of this round of the event loop: what else has arrived by then
             # goes with it.
             self._flush_due = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._loop.call_soon(self._flush)
         if self._sweep is None:
-            self._sweep = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep_up)
+            self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._sweep_up)
         return pending.answer
 
     def fresh_availability(self) -> Availability | None:
@@ -151,7 +156,7 @@ class Lane:
         while self._waiting and len(self._in_flight) < BATCHES_IN_FLIGHT_MAX:
             count = min(len(self._waiting), BATCH_COMMANDS_MAX)
             batch = [self._waiting.popleft() for _ in range(count)]
-            task = asyncio.create_task(self._deliver(batch))
+            task = self._loop.create_task(self._deliver(batch))
             self._in_flight[task] = batch
             task.add_done_callback(self._landed)
 
@@ -217,7 +222,7 @@ class Lane:
                 if pending.deadline <= now:
                     pending.resolve(Unanswered.RECOVERING)
         if self._waiting or self._in_flight:
-            self._sweep = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep_up)
+            self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._sweep_up)
 
 
 class Batcher:

@@ -103,7 +103,11 @@ def count_for_customer(state: EventState, customer: str, change: int) -> None:
     """Add to the units of a customer, where the event limits them."""
     assert state.event is not None, "a booking was journalled before its event"
     if state.event.max_per_customer is not None:
-        state.units_of[customer] = state.units_of.get(customer, 0) + change
+        units = state.units_of.get(customer, 0) + change
+        if units:
+            state.units_of[customer] = units
+        else:
+            del state.units_of[customer]
 
 
 def _hold_released(state: EventState, record: HoldReleased) -> None:

@@ -1,6 +1,8 @@
 """Requests to the owner of an event. A command asks; what came of it is a record."""
 
-from msgspec import UNSET, Struct, UnsetType
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from engine.domain.event import Event
 
@@ -20,7 +22,7 @@ class Item(Struct, frozen=True, array_like=True, gc=False):
     """Wanted units of one ticket type: counted, or named seats, or the best ones free."""
 
     ticket_type: str
-    quantity: int
+    quantity: Annotated[int, Meta(ge=1)]
     seats: tuple[str, ...] = ()
     best_available: bool = False
 

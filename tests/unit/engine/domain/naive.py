@@ -43,7 +43,7 @@ class NaiveBooking:
             for item, price in zip(self.asked, self.prices, strict=True)
         ]
         history = self.history[:1] if as_placed else self.history
-        return self.id, self.customer, lines, self.expires_at, self.sequence, history
+        return (self.id, self.customer, lines), (self.expires_at, self.sequence, history)
 
 
 class NaiveSale:
@@ -146,8 +146,10 @@ class NaiveSale:
 
     def shown(self) -> Facts:
         return (
-            *("event", self.name, self.opens, self.closes),
-            *(dict(self.prices), dict(self.capacities), self.paused),
+            "event",
+            (self.name, self.opens, self.closes),
+            (dict(self.prices), dict(self.capacities)),
+            self.paused,
             False,
         )
 

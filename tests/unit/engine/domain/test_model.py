@@ -33,7 +33,7 @@ def test_every_history_agrees_with_the_naive_model_and_its_own_replay():
 
 #: The same histories every time: these tests ask what the machine can find, not the domain.
 FIXED = settings(
-    max_examples=200,
+    max_examples=150,
     stateful_step_count=40,
     derandomize=True,
     database=None,

@@ -3,10 +3,13 @@
 import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine.domain import snapshot
 from engine.domain.booking import Status
 from engine.domain.snapshot import (
+    Capture,
+    SnapshotCounts,
     SnapshotUnusable,
     capture,
     digest,
@@ -93,6 +96,21 @@ def test_every_status_survives_a_snapshot():
 
 def test_the_snapshot_of_no_event_at_all_can_be_restored():
     assert digest(restore(encode_slices(capture(EventState())))) == digest(EventState())
+
+
+def test_blocked_units_are_neither_free_nor_anybodys_after_a_restore():
+    sale = Sale(capacities={"ga": 5})
+    sale.placed("ann", ga=1)
+    picture = capture(sale.state)
+    # No command blocks units yet, but a snapshot already has room for them.
+    blocked = SnapshotCounts("ga", available=1, held=1, sold=0, blocked=3)
+    head = replace(picture.head, stocks=(blocked,))
+
+    sale.state = restore(encode_slices(Capture(head, picture.bookings)))
+
+    assert capture(sale.state).head.stocks == (blocked,)
+    assert sale.refusal(amend(capacities={"ga": 3})).limit == 4
+    assert sale.refusal(hold("bob", ga=2)).available == 1
 
 
 def test_a_restored_state_knows_what_the_snapshot_does_not_spell_out():
