@@ -7,16 +7,25 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
 
+from engine.limits import BODY_BYTES_MAX
 from gateway import openapi
 from gateway.bodies import of_validation
 from gateway.edge import Edge
+from gateway.holds import PREFIX, SUFFIX
 from gateway.problems import MEDIA_TYPE, Problem
 from gateway.routes import availability, bookings, events, operations
 from gateway.service import Service
 
+_ROUTERS = (events.router, availability.router, bookings.router, operations.router)
 #: Codes for what the framework refuses by itself.
-_CODES = {400: "malformed_json", 404: "not_found", 405: "method_not_allowed"}
+_CODES = {
+    400: "malformed_json",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+}
 
 
 def make_app(service: Service, ray_answers: Callable[[], bool]) -> Edge:
@@ -26,16 +35,30 @@ def make_app(service: Service, ray_answers: Callable[[], bool]) -> Edge:
         service: what the routes share.
         ray_answers: tells whether the cluster answers; may block.
     """
-    app = FastAPI(title="onsale", version=version("onsale"), redirect_slashes=False)
+    app = make_inner()
     app.state.service = service
     app.state.ray_answers = ray_answers
-    for module in (events, availability, bookings, operations):
-        app.include_router(module.router)
+    return Edge(app, service)
+
+
+def make_inner() -> FastAPI:
+    """Return everything but the edge and the hot route, serving nobody yet."""
+    app = FastAPI(
+        title="onsale",
+        version=version("onsale"),
+        redirect_slashes=False,
+        max_body_size=BODY_BYTES_MAX,
+    )
+    for router in _ROUTERS:
+        app.include_router(router)
+    # The edge takes the hot route's POST; what is left of it is told which method to use.
+    app.add_route(PREFIX + "{event_id}" + SUFFIX, _not_found, ["POST"], include_in_schema=False)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(Exception, _broken)
     openapi.install(app)
-    return Edge(app, service)
+    return app
 
 
 async def _problem(request: Request, error: Exception) -> Response:
@@ -47,6 +70,15 @@ async def _problem(request: Request, error: Exception) -> Response:
         media_type=MEDIA_TYPE,
         headers=error.headers(),
     )
+
+
+async def _not_found(_request: Request) -> Response:
+    raise Problem("not_found")
+
+
+async def _broken(request: Request, _error: Exception) -> Response:
+    """Answer for an error of ours; the edge logs it."""
+    return await _problem(request, Problem("internal_error"))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -66,4 +98,19 @@ async def _refused(request: Request, error: Exception) -> Response:
     problem = Problem(_CODES.get(error.status_code, "invalid_request"), str(error.detail))
     answer = await _problem(request, problem)
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:
+        # The framework names the methods of the first route of this path only.
+        allowed = set(answer.headers.get("allow", "").split(", ")) | _methods(request.url.path)
+        answer.headers["allow"] = ", ".join(sorted(allowed - {""}))
     return answer
+
+
+def _methods(path: str) -> set[str]:
+    """Return the methods that a path can be asked with."""
+    return {
+        method
+        for router in _ROUTERS
+        for route in router.routes
+        if isinstance(route, Route) and route.path_regex.match(path)
+        for method in route.methods or ()
+    }

@@ -16,6 +16,8 @@ from gateway.problems import Problem
 AUDIENCE = "onsale"
 _ALGORITHM = "HS256"
 ROLES = ("buyer", "staff", "organizer", "admin")
+#: Roles that hold tickets for themselves.
+BUYING_ROLES = ("buyer", "admin")
 #: A subject becomes part of keys and of every journalled booking.
 _SUBJECT_LENGTH_MAX = 128
 #: Ours have about 250 characters; others may carry more claims.

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -41,7 +41,10 @@ from gateway.problems import FieldError, Problem
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 SeatName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 SeatNames = Annotated[list[SeatName], Field(min_length=1, max_length=SEATS_PER_ITEM_MAX)]
-ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+#: One line: it ends up in subjects of mails, on tickets and in calendars.
+ShortText = Annotated[
+    str, StringConstraints(max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
 Capacity = Annotated[int, Field(strict=True, ge=1, le=CAPACITY_MAX)]
 Price = Annotated[int, Field(strict=True, ge=0, le=PRICE_MINOR_MAX)]
 
@@ -87,8 +90,13 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_written_in_full), AfterValida
 TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_known_zone)]
 
 
+def _form(**example: Any) -> ConfigDict:
+    """Return the settings of a body; the example is shown in the documentation, and tried."""
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": [example]} if example else {})
+
+
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = _form()
 
 
 class HoldItem(_Body):
@@ -102,6 +110,8 @@ class HoldItem(_Body):
 
 class HoldBody(_Body):
     """Body of `POST /events/{id}/holds`."""
+
+    model_config = _form(items=[{"ticket_type": "ga", "quantity": 2}])
 
     items: Annotated[list[HoldItem], Field(min_length=1, max_length=HOLD_ITEMS_MAX)]
 
@@ -152,6 +162,17 @@ class AllotmentBody(_Body):
 class EventBody(_Body):
     """Body of `POST /events`."""
 
+    model_config = _form(
+        name="Night of Strings",
+        starts_at="2096-03-01T19:00:00Z",
+        currency="EUR",
+        timezone="Europe/Berlin",
+        venue={"name": "Halle 1", "city": "Berlin", "country": "DE"},
+        max_per_customer=6,
+        refund_policy={"until_hours_before": 48, "percent": 100},
+        ticket_types=[{"code": "ga", "name": "Standing", "price": 4_500, "capacity": 5_000}],
+    )
+
     name: ShortText
     starts_at: Annotated[Moment, AfterValidator(_in_the_future)]
     currency: Currency
@@ -163,7 +184,7 @@ class EventBody(_Body):
     venue: VenueBody | None = None
     category: ShortText | None = None
     description: Annotated[str, StringConstraints(max_length=10_000)] | None = None
-    entry_policy: Annotated[str, StringConstraints(pattern=r"^(single|reentry)$")] = "single"
+    entry_policy: Literal["single", "reentry"] = "single"
     hold_ttl_seconds: Annotated[
         int, Field(strict=True, ge=HOLD_TTL_SECONDS_MIN, le=HOLD_TTL_SECONDS_MAX)
     ] = HOLD_TTL_SECONDS_DEFAULT
@@ -188,6 +209,11 @@ class TicketTypePatch(_Body):
 
 class EventPatch(_Body):
     """Body of `PATCH /events/{id}`; what is left out stays as it is."""
+
+    model_config = _form(
+        sale={"closes_at": "2096-03-01T18:00:00Z"},
+        ticket_types=[{"code": "ga", "capacity": 6_000}],
+    )
 
     name: ShortText | None = None
     sale: SaleBody | None = None
@@ -238,7 +264,10 @@ def of_validation(errors: Sequence[ErrorDetails]) -> Problem:
     if errors[0]["type"] == "json_invalid":
         message = errors[0]["msg"]
         return Problem("malformed_json", message, (FieldError("", message),))
-    fields = tuple(FieldError(_pointer(error["loc"]), error["msg"]) for error in errors[:20])
+    fields = tuple(
+        FieldError(_pointer(error["loc"]), error["msg"].removeprefix("Value error, "))
+        for error in errors[:20]
+    )
     return Problem("invalid_request", f"{fields[0].pointer}: {fields[0].message}.", fields)
 
 

@@ -44,13 +44,15 @@ class Edge:
         began = time.perf_counter()
         request_id, traceparent = self._ids(scope)
         extra = [(b"x-request-id", request_id.encode())]
+        if self._service.stopping.is_set():
+            extra.append((b"connection", b"close"))
         exchange = Exchange(scope, receive, send, request_id, extra)
         hot = is_hold(scope)
         try:
             if self._service.limits is not None and exchange.path not in _UNLIMITED:
                 client = scope.get("client")
                 token = exchange.header(b"authorization")
-                extra += self._service.limits.hit(token, client[0] if client else "")
+                self._service.limits.hit(token, client[0] if client else "", extra)
             if hot:
                 await self._place_hold(exchange)
             else:
@@ -73,18 +75,9 @@ class Edge:
 
     async def _cold(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         declared = exchange.header(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > BODY_BYTES_MAX:
+        if declared is not None and declared.isdecimal() and int(declared) > BODY_BYTES_MAX:
             raise Problem("body_too_large", f"At most {BODY_BYTES_MAX} bytes.")
-        received = 0
         started = False
-
-        async def bounded() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > BODY_BYTES_MAX:
-                raise Problem("body_too_large", f"At most {BODY_BYTES_MAX} bytes.")
-            return message
 
         async def stamped(message: Message) -> None:
             nonlocal started
@@ -95,11 +88,12 @@ class Edge:
             await send(message)
 
         try:
-            await self._inner(scope, bounded, stamped)
+            await self._inner(scope, receive, stamped)
         except Exception:
             if not started:
                 raise
-            log.exception("broken_answer", path=exchange.path)
+            # The application has answered with a document of its own, or begun to.
+            log.exception("internal_error", path=exchange.path)
 
     def _ids(self, scope: Scope) -> tuple[str, str | None]:
         """Return the client's request id or a new one, and its trace context if it sent one."""

@@ -1,23 +1,38 @@
-"""The OpenAPI document: FastAPI's own, and the hot route, which FastAPI does not see."""
+"""The OpenAPI document: FastAPI's own, and the hot route, which FastAPI does not see.
 
+`make openapi` writes it to `docs/openapi.json`; a test says that it has been done.
+"""
+
+import json
+import sys
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
 from engine.domain.outcomes import Refusal
+from gateway.auth import BUYING_ROLES
 from gateway.bodies import HoldBody
 from gateway.holds import PREFIX, SUFFIX
 from gateway.problems import KINDS
-from gateway.routes.common import ASKING, KNOWING, problems
-from gateway.views import BookingView
+from gateway.routes.common import (
+    ASKING,
+    IDEMPOTENCY_KEY_TEXT,
+    KNOWING,
+    READING,
+    headers,
+    problems,
+)
 
 _DESCRIPTION = """\
 Holds tickets for buyers, one decision after another, each durable before it is answered.
 
 Every error is a problem document (RFC 9457) whose `type` leads to a page that explains it.
-Times are RFC 3339 in UTC with milliseconds; money is in minor units.
+Times are RFC 3339 in UTC with milliseconds; money is in minor units. An `X-Request-Id` of the
+client's is taken over, and every answer carries one; a `traceparent` goes into the logs.
+Roles that may use an operation stand in its security requirement.
 """
 
 #: Refusals that a hold may meet, in the order in which they win.
@@ -78,6 +93,14 @@ _PROBLEM: dict[str, Any] = {
 }
 
 
+_HEADERS: dict[str, Any] = {
+    "X-Request-Id": {
+        "description": "The client's own, or a new one: names the request in our logs",
+        "schema": {"type": "string"},
+    },
+}
+
+
 def install(app: FastAPI) -> None:
     """Have the application serve the complete document."""
 
@@ -101,62 +124,49 @@ def _complete(app: FastAPI) -> dict[str, Any]:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas["Problem"] = _PROBLEM
-    template = "#/components/schemas/{model}"
-    body = TypeAdapter(HoldBody).json_schema(ref_template=template)
-    schemas.update(body.pop("$defs"))
-    schemas["HoldBody"] = body
-    booking = TypeAdapter(BookingView).json_schema(ref_template=template, mode="serialization")
-    for name, part in booking.pop("$defs").items():
-        schemas.setdefault(name, part)
-    schemas.setdefault("BookingView", booking)
+    schemas |= _schemas(HoldBody, "validation")
+    schema["components"]["headers"] = _HEADERS
     schema["paths"][PREFIX + "{event_id}" + SUFFIX] = {"post": _place_hold()}
     for path in schema["paths"].values():
         for operation in path.values():
-            _drop_default_validation(operation)
+            _complete_answers(operation["responses"])
     return schema
+
+
+def _schemas(model: type, mode: JsonSchemaMode) -> dict[str, Any]:
+    """Return the schema of a model and of everything it is made of, by name."""
+    template = "#/components/schemas/{model}"
+    schema = TypeAdapter(model).json_schema(ref_template=template, mode=mode)
+    return {**schema.pop("$defs", {}), model.__name__: schema}
 
 
 def _place_hold() -> dict[str, Any]:
     granted = {
         "description": "Held until `expires_at`",
-        "headers": {
-            "Location": {"description": "Of the booking", "schema": {"type": "string"}},
-            "Idempotent-Replayed": {
-                "description": "`true`: an earlier request had already placed it",
-                "schema": {"type": "string"},
-            },
-        },
+        "headers": headers("Location", "Idempotent-Replayed"),
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/BookingView"}}},
     }
-    errors = problems(
-        *KNOWING,
-        *ASKING,
-        "malformed_json",
-        "invalid_request",
-        "invalid_idempotency_key",
-        "body_too_large",
-        *HOLD_REFUSALS,
-    )
+    errors = problems(*KNOWING, *ASKING, *READING, "invalid_idempotency_key", *HOLD_REFUSALS)
     return {
         "tags": ["bookings"],
         "summary": "Place Hold",
         "description": "Hold tickets, all or nothing. Reasons to refuse win in the order in "
         f"which they stand here: {', '.join(f'`{code}`' for code in HOLD_REFUSALS)}.",
         "operationId": "place_hold",
-        "security": [{"HTTPBearer": []}],
+        "security": [{"HTTPBearer": list(BUYING_ROLES)}],
         "parameters": [
             {
                 "name": "event_id",
                 "in": "path",
                 "required": True,
-                "schema": {"type": "string", "maxLength": 64},
+                "description": "`evt_` and twelve characters",
+                "schema": {"type": "string"},
             },
             {
                 "name": "Idempotency-Key",
                 "in": "header",
                 "required": False,
-                "description": "1 to 255 printable ASCII characters; the same key repeats a "
-                "request and gets its first answer.",
+                "description": IDEMPOTENCY_KEY_TEXT,
                 "schema": {"type": "string"},
             },
         ],
@@ -168,11 +178,22 @@ def _place_hold() -> dict[str, Any]:
     }
 
 
-def _drop_default_validation(operation: dict[str, Any]) -> None:
-    """Replace FastAPI's own form of validation errors by a problem document."""
-    answer = operation["responses"].get("422")
-    if answer is not None and "application/json" in answer.get("content", {}):
-        operation["responses"].pop("422")
-        operation["responses"].update(
-            {str(status): text for status, text in problems("invalid_request").items()}
-        )
+def _complete_answers(responses: dict[str, Any]) -> None:
+    """Leave out FastAPI's own form of validation errors; add what every answer carries."""
+    if "application/json" in responses.get("422", {}).get("content", {}):
+        del responses["422"]
+    for response in responses.values():
+        names = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS}
+        response["headers"] = {**response.get("headers", {}), **names}
+
+
+def main() -> None:
+    """Print the document."""
+    from gateway.app import make_inner  # noqa: PLC0415 - the application imports this module
+
+    json.dump(make_inner().openapi(), sys.stdout, indent=1, sort_keys=True)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()

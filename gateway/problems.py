@@ -2,6 +2,7 @@
 
 import random
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import msgspec
 
@@ -102,6 +103,7 @@ class Problem(Exception):
         detail: what is wrong in this occurrence; never secret or personal.
         errors: the fields that are wrong.
         facts: further members of the document.
+        retry_after: seconds until it is worth trying again, where that is known.
     """
 
     def __init__(
@@ -110,13 +112,15 @@ class Problem(Exception):
         detail: str = "",
         errors: tuple[FieldError, ...] = (),
         facts: dict[str, Any] | None = None,
+        retry_after: int | None = None,
     ) -> None:
-        super().__init__(code, detail, errors, facts)
+        super().__init__(code, detail, errors, facts, retry_after)
         self.code = code
         self.kind = KINDS[code]
         self.detail = detail
         self.errors = errors
         self.facts = facts or {}
+        self.retry_after = retry_after
 
     def document(self, instance: str, request_id: str) -> dict[str, Any]:
         """Return the members of the problem document."""
@@ -124,8 +128,8 @@ class Problem(Exception):
             "type": f"/problems/{self.code}",
             "title": self.kind.title,
             "status": self.kind.status,
-            "detail": self.detail or self.kind.advice or self.kind.title,
-            "instance": instance,
+            "detail": self.detail or self.kind.advice or f"{self.kind.title}.",
+            "instance": quote(instance),
             "code": self.code,
             "request_id": request_id,
             "retryable": self.kind.retryable or self.code in TRANSIENT,
@@ -138,7 +142,7 @@ class Problem(Exception):
     def headers(self) -> dict[str, str]:
         """Return the headers that go with it."""
         if self.kind.status in (429, 503):
-            return {"retry-after": str(self.facts.get("retry_after", _jittered_seconds()))}
+            return {"retry-after": str(self.retry_after or _jittered_seconds())}
         if self.kind.status == 401:
             return {"www-authenticate": 'Bearer realm="onsale"'}
         return {}
@@ -165,7 +169,8 @@ def of_refusal(refused: Refused, sequence: int | None = None) -> Problem:
         facts["seats"] = list(refused.seats)
     if refused.subject is not None:
         facts["subject"] = refused.subject
-    if sequence is not None:
+    # What is foreign must look like what is missing, which no owner has decided about.
+    if sequence is not None and KINDS[refused.code].status != 404:
         facts["sequence"] = sequence
     return Problem(refused.code.value, _detail(refused), (), facts)
 

@@ -1,5 +1,6 @@
 """Rate limits per token and per address, counted in this process: no round trip."""
 
+import hashlib
 import time
 
 from limits import RateLimitItemPerMinute
@@ -22,29 +23,28 @@ class RateLimits:
     def __init__(self) -> None:
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
 
-    def hit(self, token: str | None, address: str) -> list[tuple[bytes, bytes]]:
-        """Count one request and return its `RateLimit` headers.
+    def hit(self, token: str | None, address: str, headers: list[tuple[bytes, bytes]]) -> None:
+        """Count one request and add its `RateLimit` headers.
 
         Raises:
             Problem: `rate_limited`, with the seconds until the window ends.
         """
-        name, item, key = (
-            ("token", PER_TOKEN, token) if token else ("address", PER_ADDRESS, address)
-        )
-        allowed = self._limiter.hit(PER_ADDRESS, address)
-        if not allowed:
-            name, item, key = "address", PER_ADDRESS, address
-        elif token:
-            allowed = self._limiter.hit(PER_TOKEN, token)
-        window = self._limiter.get_window_stats(item, key or address)
+        name, item, key = "address", PER_ADDRESS, address
+        allowed = self._limiter.hit(item, key)
+        if allowed and token:
+            # Anybody may send a long token that is none: only its digest is kept.
+            digest = hashlib.blake2b(token.encode(), digest_size=16).hexdigest()
+            name, item, key = "token", PER_TOKEN, digest
+            allowed = self._limiter.hit(item, key)
+        window = self._limiter.get_window_stats(item, key)
         seconds = max(1, int(window.reset_time - time.time()) + 1)
+        headers += [
+            (b"ratelimit-policy", POLICY.encode()),
+            (b"ratelimit", f'"{name}";r={window.remaining};t={seconds}'.encode()),
+        ]
         if not allowed:
             raise Problem(
                 "rate_limited",
                 f"At most {item.amount} requests a minute for each {name}.",
-                facts={"retry_after": seconds},
+                retry_after=seconds,
             )
-        return [
-            (b"ratelimit-policy", POLICY.encode()),
-            (b"ratelimit", f'"{name}";r={window.remaining};t={seconds}'.encode()),
-        ]

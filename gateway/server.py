@@ -8,8 +8,9 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
-from types import FrameType
+import time
 
 import uvicorn
 from msgspec import json
@@ -28,19 +29,33 @@ from gateway.service import Service
 
 #: How long requests under way may take once the gateway was asked to stop, seconds.
 _GRACE_SECONDS = 6
+#: How long it goes on taking requests then, telling each client to connect anew, seconds.
+_LEAVE_SECONDS = 0.5
 
 
 class _Server(uvicorn.Server):
-    """Lets streams know that they end, before waiting for requests under way."""
+    """Ends without cutting anybody off.
+
+    Once it was asked to stop, streams end, and every answer says that it is the last one
+    on its connection. Connections on which nothing was asked meanwhile are closed then: a
+    request that was sent just before would be lost with them.
+    """
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
         self._stopping = stopping
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take a signal that asks for the end."""
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no new connections, take leave of those there are, then close them."""
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
         self._stopping.set()
-        super().handle_exit(sig, frame)
+        give_up = time.monotonic() + _LEAVE_SECONDS
+        while self.server_state.connections and time.monotonic() < give_up:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
 
 
 def run(launch: Launch) -> None:
@@ -62,7 +77,6 @@ def run(launch: Launch) -> None:
     app = make_app(service, runtime.answers)
     config = uvicorn.Config(
         app,
-        fd=launch.socket_fd,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -78,7 +92,10 @@ def run(launch: Launch) -> None:
     )
     config.load()
     tune_interpreter()
-    _Server(config, service.stopping).run()
+    # As a socket, not by its number: uvicorn would take it for one that is not TCP, leave
+    # Nagle's algorithm on, and every answer would wait 40 ms for the client's kernel.
+    listener = socket.socket(fileno=launch.socket_fd)
+    _Server(config, service.stopping).run([listener])
     # Ray's own way out takes seconds and has nothing left to say.
     sys.stderr.flush()
     os._exit(0)

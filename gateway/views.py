@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Literal
 
 from typing_extensions import TypedDict
 
 from engine.domain.booking import Booking, Moment
-from engine.domain.event import Event
+from engine.domain.event import Event, Venue
 from engine.domain.views import Availability
 
 
@@ -53,7 +53,7 @@ class BookingView(TypedDict):
 class BookingList(TypedDict):
     """Bookings, newest first."""
 
-    object: str
+    object: Literal["list"]
     data: list[BookingView]
     has_more: bool
 
@@ -77,6 +77,29 @@ class AvailabilityView(TypedDict):
     as_of: str
     on_sale: bool
     ticket_types: list[CountsView]
+
+
+class AuditSide(TypedDict):
+    """An event's state: its digest and its counts."""
+
+    digest: str
+    ticket_types: list[CountsView]
+
+
+class AuditView(TypedDict):
+    """The live state and the one recomputed from the journal.
+
+    `live` is null while the owner recovers: then only the journal was checked.
+    """
+
+    event_id: str
+    sequence: int
+    agree: bool
+    violations: list[str]
+    entries_replayed: int
+    bookings: int
+    live: AuditSide | None
+    recomputed: AuditSide
 
 
 class TicketTypeView(TypedDict):
@@ -105,6 +128,21 @@ class AllotmentView(TypedDict):
     capacity: int
 
 
+class VenueView(TypedDict):
+    """Where the doors are."""
+
+    name: str
+    city: str | None
+    country: str | None
+
+
+class RefundPolicyView(TypedDict):
+    """Until when a buyer may ask for money back, and how much of it."""
+
+    until_hours_before: int
+    percent: int
+
+
 class EventView(TypedDict):
     """An event as its organizer has described it."""
 
@@ -115,7 +153,7 @@ class EventView(TypedDict):
     ends_at: str | None
     doors_open_at: str | None
     timezone: str | None
-    venue: dict[str, str | None] | None
+    venue: VenueView | None
     category: str | None
     description: str | None
     currency: str
@@ -123,7 +161,7 @@ class EventView(TypedDict):
     hold_ttl_seconds: int
     max_per_customer: int | None
     sale: SaleView
-    refund_policy: dict[str, int] | None
+    refund_policy: RefundPolicyView | None
     ticket_types: list[TicketTypeView]
     allotments: list[AllotmentView]
     created_at: str
@@ -132,7 +170,7 @@ class EventView(TypedDict):
 class EventList(TypedDict):
     """Events that have not started, soonest first."""
 
-    object: str
+    object: Literal["list"]
     data: list[EventView]
     has_more: bool
 
@@ -148,9 +186,14 @@ def rfc3339(unix_ms: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{unix_ms % 1_000:03d}Z"
 
 
-def unix_ms(moment: datetime | None) -> int | None:
+def unix_ms(moment: datetime) -> int:
     """Return Unix milliseconds; fractions below are cut."""
-    return None if moment is None else (moment - _EPOCH) // _MILLISECOND
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def maybe_unix_ms(moment: datetime | None) -> int | None:
+    """Return Unix milliseconds of what need not be there."""
+    return None if moment is None else unix_ms(moment)
 
 
 def booking_view(booking: Booking, event_id: str, currency: str, server_ms: int) -> BookingView:
@@ -252,7 +295,7 @@ def event_view(event: Event, *, paused: bool) -> EventView:
     }
 
 
-def _venue(venue: Any) -> dict[str, str | None]:
+def _venue(venue: Venue) -> VenueView:
     return {"name": venue.name, "city": venue.city, "country": venue.country}
 
 

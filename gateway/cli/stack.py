@@ -79,6 +79,7 @@ class Stack:
         self._gateways: list[subprocess.Popen[bytes]] = []
         self._ray_started = False
         self._stopping = False
+        self._listener: socket.socket | None = None
         self._exits = contextlib.ExitStack()
         self.runtime = Runtime(os.getpid(), "", "", "", None, "")
 
@@ -113,7 +114,7 @@ class Stack:
                 f"tokens would be signed with a secret that everybody knows on {self._host}",
                 "Set ONSALE_AUTH_SECRET (32 characters or more), or listen on 127.0.0.1.",
             )
-        listener = self._exits.enter_context(self._listen())
+        self._listener = self._exits.enter_context(self._listen())
         self._exits.enter_context(locked(settings.data_dir))
         self._start_store()
         self._start_ray()
@@ -121,7 +122,6 @@ class Stack:
         shutil.rmtree(metrics, ignore_errors=True)
         metrics.mkdir(parents=True)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics.resolve())
-        self._listener = listener
         self._gateways = [self._start_gateway() for _ in range(self._count)]
         self._await_ready()
         path = settings.data_dir / "runtime.json"
@@ -164,10 +164,12 @@ class Stack:
 
     def _start_ray(self) -> None:
         prepare_environment(self._settings.data_dir / "ray-token")
+        address = self._settings.ray_address
+        if address is not None:
+            _check_reachable(address)
         from actors import runtime  # noqa: PLC0415 - Ray reads its environment when imported
 
         self._ray_started = True
-        address = self._settings.ray_address
         try:
             if address is None:
                 started = runtime.start_local(dashboard=self._dashboard)
@@ -177,11 +179,12 @@ class Stack:
         except runtime.RayUnreachable as error:
             raise CannotStart(
                 f"no Ray cluster can be used at {address or 'this machine'}: {error}",
-                "Check RAY_ADDRESS, and that RAY_AUTH_TOKEN is that of the cluster.",
+                "Check that RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH gives the cluster's token.",
             ) from error
 
     def _start_gateway(self) -> subprocess.Popen[bytes]:
         settings = self._settings
+        assert self._listener is not None
         launch = Launch(
             socket_fd=self._listener.fileno(),
             redis_url=self.runtime.redis_url,
@@ -245,6 +248,9 @@ class Stack:
 
     def stop(self) -> None:
         """Stop gateways first, so that requests under way are answered; the store last."""
+        if self._listener is not None:
+            # Else connections would queue here until the end and break then.
+            self._listener.close()
         for process in self._gateways:
             process.terminate()
         deadline = time.monotonic() + _STOP_SECONDS
@@ -307,6 +313,20 @@ async def _durability(url: str) -> Durability:
         ) from error
     finally:
         await client.aclose()
+
+
+def _check_reachable(ray_address: str) -> None:
+    """Find out at once what Ray would find out in a minute. Raises CannotStart."""
+    host, colon, port = ray_address.rpartition(":")
+    if not colon or not port.isdigit():
+        return  # "auto": Ray knows where on this machine
+    try:
+        socket.create_connection((host, int(port)), timeout=3).close()
+    except OSError as error:
+        raise CannotStart(
+            f"nothing answers at RAY_ADDRESS {ray_address} ({error})",
+            "Start the cluster, or unset RAY_ADDRESS to use one on this machine.",
+        ) from error
 
 
 def _without_password(url: str) -> str:

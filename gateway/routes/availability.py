@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 from starlette.responses import StreamingResponse
 
 from engine.domain.views import Availability
@@ -13,7 +13,15 @@ from engine.limits import STREAM_CHANGES_PER_SECOND, STREAM_HEARTBEAT_SECONDS, S
 from gateway import metrics
 from gateway.batcher import Lane, Unanswered
 from gateway.problems import Problem
-from gateway.routes.common import ASKING, TheService, problems
+from gateway.routes.common import (
+    ASKING,
+    NOT_CHANGED,
+    IfNoneMatch,
+    TheService,
+    has_current,
+    headers,
+    problems,
+)
 from gateway.routes.events import EventId
 from gateway.service import Service
 from gateway.views import AvailabilityView, availability_view
@@ -25,7 +33,8 @@ router = APIRouter(prefix="/api/v1/events", tags=["availability"])
     "/{event_id}/availability",
     response_model=AvailabilityView,
     responses={
-        304: {"description": "Not changed since the version in If-None-Match"},
+        200: {"headers": headers("ETag", "Cache-Control")},
+        304: {"description": NOT_CHANGED, "headers": headers("ETag", "Cache-Control")},
         **problems(*ASKING),
     },
 )
@@ -33,14 +42,14 @@ async def read_availability(
     event_id: EventId,
     service: TheService,
     response: Response,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Any:
     """Show what is free; at most 100 ms old."""
     counts = await _read(await service.lane(event_id))
-    headers = {"etag": _etag(counts), "cache-control": "max-age=1"}
-    if if_none_match is not None and headers["etag"] in if_none_match:
-        return Response(status_code=304, headers=headers)
-    response.headers.update(headers)
+    stamps = {"etag": _etag(counts), "cache-control": "max-age=1"}
+    if has_current(if_none_match, stamps["etag"]):
+        return Response(status_code=304, headers=stamps)
+    response.headers.update(stamps)
     return availability_view(counts)
 
 

@@ -1,5 +1,6 @@
 """Bookings: read, listed, released. Placing one is `gateway.holds`."""
 
+import asyncio
 import time
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from gateway.views import BookingList, BookingView, booking_view
 
 router = APIRouter(prefix="/api/v1/bookings", tags=["bookings"])
 
-BookingId = Annotated[str, Path(description="`bk_` and 28 characters", max_length=64)]
+BookingId = Annotated[str, Path(description="`bk_` and 28 characters")]
 _PROBLEMS = problems(*KNOWING, Refusal.BOOKING_NOT_FOUND, *ASKING[1:])
 
 
@@ -47,14 +48,18 @@ async def list_bookings(
             last = await _read(service, starting_after, principal)
         except Problem as problem:
             if problem.code == Refusal.BOOKING_NOT_FOUND:
-                raise invalid("/starting_after", "names no booking of yours") from problem
+                raise invalid("/query/starting_after", "names no booking of yours") from problem
             raise
         before = booking_member(last.booking.held_at_ms, last.booking.booking_id)
     try:
         found = await service.catalogue.bookings_of(principal.sub, limit + 1, before)
     except Unavailable as error:
         raise Problem("store_unavailable") from error
-    data = [_view(await _read(service, booking_id, principal)) for booking_id in found[:limit]]
+    # At once: the bookings of one event travel in one batch.
+    shown = await asyncio.gather(
+        *(_read(service, booking_id, principal) for booking_id in found[:limit])
+    )
+    data = [_view(booking) for booking in shown]
     return {"object": "list", "data": data, "has_more": len(found) > limit}
 
 

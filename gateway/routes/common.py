@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Header, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from engine.domain.outcomes import Refusal
-from gateway.auth import Principal
+from gateway.auth import BUYING_ROLES, ROLES, Principal
 from gateway.problems import KINDS, MEDIA_TYPE, Problem
 from gateway.service import Service
 
@@ -26,43 +26,86 @@ def service_of(request: Request) -> Service:
 TheService = Annotated[Service, Depends(service_of)]
 
 
-def anyone_known(
+def principal_of(
     request: Request,
     service: TheService,
+    roles: SecurityScopes,
     _scheme: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Principal:
-    """Return who asks. Raises Problem `unauthenticated`."""
-    return service.tokens.verify(request.headers.get("authorization"))
+    """Return who asks.
 
+    The roles that may are those that the route's documentation names.
 
-Known = Annotated[Principal, Depends(anyone_known)]
-
-
-def _organizer(principal: Known) -> Principal:
-    if principal.role not in ("organizer", "admin"):
-        raise Problem("forbidden", "Only an organizer can do this.")
+    Raises:
+        Problem: `unauthenticated`, `forbidden`.
+    """
+    principal = service.tokens.verify(request.headers.get("authorization"))
+    if principal.role not in roles.scopes:
+        raise Problem("forbidden", f"Only for the role {' or '.join(roles.scopes)}.")
     return principal
 
 
-def _buyer(principal: Known) -> Principal:
-    if principal.role not in ("buyer", "admin"):
-        raise Problem("forbidden", "Only a buyer can do this.")
-    return principal
+Known = Annotated[Principal, Security(principal_of, scopes=ROLES)]
+Organizer = Annotated[Principal, Security(principal_of, scopes=("organizer", "admin"))]
+Buyer = Annotated[Principal, Security(principal_of, scopes=BUYING_ROLES)]
 
-
-Organizer = Annotated[Principal, Depends(_organizer)]
-Buyer = Annotated[Principal, Depends(_buyer)]
-
+IDEMPOTENCY_KEY_TEXT = (
+    "1 to 255 printable ASCII characters, quoted or bare; the same key repeats a request and "
+    "gets its first answer."
+)
 IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="1 to 255 printable ASCII characters; the same key repeats a request.",
+        description=IDEMPOTENCY_KEY_TEXT,
     ),
 ]
 
+IfNoneMatch = Annotated[
+    str | None, Header(description="ETags that the client has; one that is current gets a 304.")
+]
+
+
+def has_current(if_none_match: str | None, etag: str) -> bool:
+    """Tell whether a client has this version already, weakly compared (RFC 9110)."""
+    if if_none_match is None:
+        return False
+    had = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return "*" in had or etag.removeprefix("W/") in had
+
+
+#: What answers may carry beside their body.
+_HEADERS = {
+    "Cache-Control": "How long the answer may be kept",
+    "ETag": "Version of what is shown, for If-None-Match",
+    "Idempotent-Replayed": "`true`: an earlier request with this key had already done it",
+    "Location": "Of what was created",
+    "Retry-After": "Seconds to wait",
+    "WWW-Authenticate": "How to authenticate",
+}
+
+NOT_CHANGED = "Not changed since the version in If-None-Match"
+
+
+def headers(*names: str) -> dict[str, Any]:
+    """Return the documentation of an answer's headers."""
+    return {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in names}
+
+
+#: Problems of every route that asks an owner.
+ASKING = ("event_not_found", "overloaded", "recovering", "event_halted", "store_unavailable")
+#: Problems of every route that needs a token.
+KNOWING = ("unauthenticated", "forbidden")
+#: Problems of every route that reads a body.
+READING = ("malformed_json", "invalid_request")
 #: Problems that any request may meet.
-_EVERYWHERE = ("rate_limited", "internal_error")
+_EVERYWHERE = ("body_too_large", "rate_limited", "internal_error")
+#: Headers that go with a status.
+_HEADERS_OF = {
+    401: headers("WWW-Authenticate"),
+    429: headers("Retry-After"),
+    503: headers("Retry-After"),
+}
 
 
 def problems(*codes: str | Refusal) -> dict[int | str, dict[str, Any]]:
@@ -78,14 +121,6 @@ def problems(*codes: str | Refusal) -> dict[int | str, dict[str, Any]]:
             },
         )
         entry["description"] += ("; " if entry["description"] else "") + f"`{code}`: {kind.title}"
-        if kind.status in (429, 503):
-            entry["headers"] = {
-                "Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}
-            }
+        if kind.status in _HEADERS_OF:
+            entry["headers"] = _HEADERS_OF[kind.status]
     return by_status
-
-
-#: Problems of every route that asks an owner.
-ASKING = ("event_not_found", "overloaded", "recovering", "event_halted", "store_unavailable")
-#: Problems of every route that needs a token.
-KNOWING = ("unauthenticated", "forbidden")

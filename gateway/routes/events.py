@@ -2,37 +2,51 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Path, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 from msgspec import UNSET, UnsetType
 
 from actors.contract import OwnerGone
 from engine.domain.commands import AmendEvent, Changes, Command, CreateEvent, PauseSale, ResumeSale
 from engine.domain.event import Allotment, Event, RefundPolicy, TicketType, Venue
 from engine.domain.ids import event_id as make_event_id
+from engine.domain.ids import is_event_id
 from engine.domain.outcomes import EventShown, Refusal
 from engine.journal.catalogue import EventDocument
 from engine.journal.contract import Unavailable
 from engine.limits import AUDIT_SECONDS_MAX, LIST_MAX
-from gateway.bodies import EventBody, EventPatch, TicketTypeBody, invalid
+from gateway.bodies import (
+    AllotmentBody,
+    EventBody,
+    EventPatch,
+    TicketTypeBody,
+    TicketTypePatch,
+    invalid,
+)
 from gateway.idempotency import key_of
 from gateway.problems import Problem
 from gateway.routes.common import (
     ASKING,
     KNOWING,
+    NOT_CHANGED,
+    READING,
     IdempotencyKey,
+    IfNoneMatch,
     Organizer,
     TheService,
+    has_current,
+    headers,
     problems,
 )
 from gateway.service import Service, outcome_of
-from gateway.views import EventList, EventView, event_view, unix_ms
+from gateway.views import AuditView, EventList, EventView, event_view, maybe_unix_ms, unix_ms
 
 router = APIRouter(prefix="/api/v1/events", tags=["events"])
 
-EventId = Annotated[str, Path(description="`evt_` and twelve characters", max_length=64)]
+EventId = Annotated[str, Path(description="`evt_` and twelve characters")]
 
 
 @router.post(
@@ -40,18 +54,14 @@ EventId = Annotated[str, Path(description="`evt_` and twelve characters", max_le
     status_code=201,
     response_model=EventView,
     responses={
+        201: {"headers": headers("Location", "Idempotent-Replayed")},
         **problems(
             *KNOWING,
-            "invalid_request",
-            "malformed_json",
-            "body_too_large",
+            *ASKING[1:],
+            *READING,
             "invalid_idempotency_key",
             Refusal.IDEMPOTENCY_KEY_REUSED,
-            Refusal.SALE_WINDOW_INVALID,
-            "overloaded",
-            "recovering",
-            "event_halted",
-        )
+        ),
     },
 )
 async def create_event(
@@ -85,9 +95,10 @@ async def list_events(
     try:
         after = None
         if starting_after is not None:
-            after = await service.catalogue.event(starting_after)
+            if is_event_id(starting_after):
+                after = await service.catalogue.event(starting_after)
             if after is None:
-                raise invalid("/starting_after", "names no event")
+                raise invalid("/query/starting_after", "names no event")
         now_ms = time.time_ns() // 1_000_000
         found = await service.catalogue.upcoming(now_ms, limit + 1, after)
     except Unavailable as error:
@@ -100,7 +111,8 @@ async def list_events(
     "/{event_id}",
     response_model=EventView,
     responses={
-        304: {"description": "Not changed since the version in If-None-Match"},
+        200: {"headers": headers("ETag")},
+        304: {"description": NOT_CHANGED, "headers": headers("ETag")},
         **problems(Refusal.EVENT_NOT_FOUND, "store_unavailable"),
     },
 )
@@ -108,12 +120,12 @@ async def read_event(
     event_id: EventId,
     service: TheService,
     response: Response,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Any:
     """Show one event. Its ETag changes with every amendment."""
     document = await _document(service, event_id)
     etag = f'"{document.sequence}"'
-    if if_none_match is not None and etag in if_none_match:
+    if has_current(if_none_match, etag):
         return Response(status_code=304, headers={"etag": etag})
     response.headers["etag"] = etag
     return event_view(document.event, paused=document.paused)
@@ -125,9 +137,7 @@ async def read_event(
     responses=problems(
         *KNOWING,
         *ASKING,
-        "invalid_request",
-        "malformed_json",
-        "body_too_large",
+        *READING,
         Refusal.UNKNOWN_TICKET_TYPE,
         Refusal.UNKNOWN_ALLOTMENT,
         Refusal.SALE_WINDOW_INVALID,
@@ -145,15 +155,18 @@ async def amend_event(
     opens_at_ms: int | UnsetType | None = UNSET
     closes_at_ms: int | UnsetType | None = UNSET
     if body.sale is not None and "opens_at" in body.sale.model_fields_set:
-        opens_at_ms = unix_ms(body.sale.opens_at)
+        opens_at_ms = maybe_unix_ms(body.sale.opens_at)
     if body.sale is not None and "closes_at" in body.sale.model_fields_set:
-        closes_at_ms = unix_ms(body.sale.closes_at)
-    codes = [kind.code for kind in body.ticket_types]
-    if len(set(codes)) < len(codes):
-        raise invalid("/ticket_types", "names a ticket type twice")
-    own = {kind.code: kind.capacity for kind in body.ticket_types}
-    shared = {allotment.code: allotment.capacity for allotment in body.allotments}
-    capacities = {code: size for code, size in (own | shared).items() if size is not None}
+        closes_at_ms = maybe_unix_ms(body.sale.closes_at)
+    _name_once("/ticket_types", body.ticket_types)
+    _name_once("/allotments", body.allotments)
+    capacities = {
+        kind.code: kind.capacity for kind in body.ticket_types if kind.capacity is not None
+    }
+    for index, allotment in enumerate(body.allotments):
+        if allotment.code in capacities:
+            raise invalid(f"/allotments/{index}/code", "has a capacity as a ticket type already")
+        capacities[allotment.code] = allotment.capacity
     changes = Changes(
         UNSET if body.name is None else body.name,
         opens_at_ms,
@@ -179,14 +192,11 @@ async def resume_sale(event_id: EventId, principal: Organizer, service: TheServi
 
 @router.get(
     "/{event_id}/audit",
-    responses={
-        200: {"description": "Live counts, the same recomputed, and whether they agree"},
-        **problems(*KNOWING, *ASKING),
-    },
+    response_model=AuditView,
+    response_description="Live counts, the same recomputed, and whether they agree",
+    responses=problems(*KNOWING, *ASKING),
 )
-async def audit_event(
-    event_id: EventId, principal: Organizer, service: TheService
-) -> dict[str, Any]:
+async def audit_event(event_id: EventId, principal: Organizer, service: TheService) -> Any:
     """Recompute the event from its journal and compare it with the live state."""
     document = await _document(service, event_id)
     if principal.role != "admin" and document.event.organizer != principal.sub:
@@ -199,7 +209,7 @@ async def audit_event(
 
 async def _document(service: Service, event_id: str) -> EventDocument:
     try:
-        document = await service.catalogue.event(event_id)
+        document = await service.catalogue.event(event_id) if is_event_id(event_id) else None
     except Unavailable as error:
         raise Problem("store_unavailable") from error
     if document is None:
@@ -213,13 +223,23 @@ async def _manage(service: Service, event_id: str, command: Command) -> Any:
     return event_view(outcome.event, paused=outcome.paused)
 
 
+def _name_once(
+    pointer: str, parts: Sequence[TicketTypeBody | TicketTypePatch | AllotmentBody]
+) -> None:
+    """Raise Problem `invalid_request` where a code stands a second time."""
+    seen: set[str] = set()
+    for index, part in enumerate(parts):
+        if part.code in seen:
+            raise invalid(f"{pointer}/{index}/code", f"names {part.code} for the second time")
+        seen.add(part.code)
+
+
 def _event_of(body: EventBody, event_id: str, organizer: str) -> Event:
     """Return the event that a body describes.
 
     Raises:
         Problem: `invalid_request`, where fields contradict each other.
     """
-    starts_at_ms = int(body.starts_at.timestamp() * 1_000)
     _check_times(body)
     ticket_types, allotments = _stock_of(body)
     policy, venue = body.refund_policy, body.venue
@@ -227,16 +247,16 @@ def _event_of(body: EventBody, event_id: str, organizer: str) -> Event:
         event_id=event_id,
         organizer=organizer,
         name=body.name,
-        starts_at_ms=starts_at_ms,
+        starts_at_ms=unix_ms(body.starts_at),
         currency=str(body.currency),
         ticket_types=ticket_types,
         allotments=allotments,
         hold_ttl_ms=body.hold_ttl_seconds * 1_000,
         max_per_customer=body.max_per_customer,
-        opens_at_ms=unix_ms(body.sale.opens_at),
-        closes_at_ms=unix_ms(body.sale.closes_at),
-        ends_at_ms=unix_ms(body.ends_at),
-        doors_open_at_ms=unix_ms(body.doors_open_at),
+        opens_at_ms=maybe_unix_ms(body.sale.opens_at),
+        closes_at_ms=maybe_unix_ms(body.sale.closes_at),
+        ends_at_ms=maybe_unix_ms(body.ends_at),
+        doors_open_at_ms=maybe_unix_ms(body.doors_open_at),
         timezone=None if body.timezone is None else str(body.timezone),
         venue=None
         if venue is None
@@ -262,34 +282,29 @@ def _check_times(body: EventBody) -> None:
 
 
 def _stock_of(body: EventBody) -> tuple[tuple[TicketType, ...], tuple[Allotment, ...]]:
-    shared = {allotment.code: allotment.capacity for allotment in body.allotments}
-    if len(shared) < len(body.allotments):
-        raise invalid("/allotments", "names an allotment twice")
-    own: dict[str, int] = {}
-    kinds: dict[str, TicketType] = {}
+    _name_once("/ticket_types", body.ticket_types)
+    _name_once("/allotments", body.allotments)
+    stocks = {allotment.code: allotment.capacity for allotment in body.allotments}
+    shared = frozenset(stocks)
+    kinds = []
     for index, kind in enumerate(body.ticket_types):
-        pointer = f"/ticket_types/{index}"
-        _check_kind(kind, pointer, shared)
-        if kind.code in kinds:
-            raise invalid(f"{pointer}/code", "names a ticket type for the second time")
+        _check_kind(kind, f"/ticket_types/{index}", shared)
         if kind.capacity is not None:
-            own[kind.code] = kind.capacity
-        kinds[kind.code] = TicketType(
-            kind.code, kind.name, kind.price, kind.allotment or kind.code, kind.max_per_booking
-        )
-    unused = shared.keys() - {kind.allotment for kind in kinds.values()}
+            stocks[kind.code] = kind.capacity
+        allotment = kind.allotment or kind.code
+        kinds.append(TicketType(kind.code, kind.name, kind.price, allotment, kind.max_per_booking))
+    unused = shared - {kind.allotment for kind in kinds}
     if unused:
         raise invalid("/allotments", f"has {min(unused)}, which no ticket type draws on")
-    stocks = {**shared, **own}
-    return tuple(kinds.values()), tuple(Allotment(code, stocks[code]) for code in stocks)
+    return tuple(kinds), tuple(Allotment(code, stocks[code]) for code in stocks)
 
 
-def _check_kind(kind: TicketTypeBody, pointer: str, shared: dict[str, int]) -> None:
+def _check_kind(kind: TicketTypeBody, pointer: str, shared: frozenset[str]) -> None:
     if kind.seats is not None:
         raise invalid(f"{pointer}/seats", "are not offered yet: give a capacity")
     if (kind.capacity is None) == (kind.allotment is None):
         raise invalid(f"{pointer}/capacity", "or an allotment is needed, and not both")
     if kind.allotment is not None and kind.allotment not in shared:
         raise invalid(f"{pointer}/allotment", "is not among /allotments")
-    if kind.capacity is not None and kind.code in shared:
+    if kind.code in shared:
         raise invalid(f"{pointer}/code", "is the code of a shared allotment")

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from engine.journal.contract import Unavailable
 from gateway import metrics
@@ -14,11 +14,14 @@ from gateway.routes.common import TheService, problems
 
 router = APIRouter(tags=["operations"])
 
+#: How long the cluster may take to answer a probe, seconds.
+_RAY_SECONDS = 2.0
 
-@router.get("/livez", response_class=Response, status_code=200)
-async def live() -> Response:
+
+@router.get("/livez", response_class=PlainTextResponse, responses=problems())
+async def live() -> str:
     """Say that this process runs; touches nothing else."""
-    return Response("ok\n", media_type="text/plain")
+    return "ok\n"
 
 
 @router.get("/readyz", responses=problems("not_ready"))
@@ -30,7 +33,8 @@ async def ready(service: TheService, request: Request) -> dict[str, str]:
     except Unavailable as error:
         found["redis"] = str(error)
     try:
-        if not await asyncio.wait_for(asyncio.to_thread(request.app.state.ray_answers), 2.0):
+        asked = asyncio.to_thread(request.app.state.ray_answers)
+        if not await asyncio.wait_for(asked, _RAY_SECONDS):
             found["ray"] = "the cluster does not answer"
     except TimeoutError:
         found["ray"] = "the cluster does not answer in time"
@@ -42,20 +46,27 @@ async def ready(service: TheService, request: Request) -> dict[str, str]:
     return found
 
 
-@router.get("/version")
+@router.get("/version", responses=problems())
 async def versions() -> dict[str, str]:
     """Name the versions that decide how this service behaves."""
     return {name: version(name) for name in ("onsale", "ray", "fastapi", "redis", "msgspec")}
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=PlainTextResponse, responses=problems())
 async def prometheus(service: TheService) -> Response:
     """Show the metrics in Prometheus' text format."""
     metrics.WAITING.set(service.batcher.load.commands)
     return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
 
 
-@router.get("/problems/{code}", response_class=HTMLResponse, responses=problems("not_found"))
+@router.get(
+    "/problems/{code}",
+    response_class=HTMLResponse,
+    responses={
+        200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+        **problems("not_found"),
+    },
+)
 async def problem_page(code: str, request: Request) -> Response:
     """Explain a problem: the `type` of every error document leads here."""
     kind = KINDS.get(code)

@@ -1,0 +1,271 @@
+"""The crowd itself. Requests are made in advance, answers are read no further than needed."""
+
+import array
+import asyncio
+import time
+from collections.abc import Callable
+from typing import IO, cast
+
+import msgspec
+from msgspec import Struct
+
+from loadtests.crowd.spec import CrowdFailed, Latency, Result, Spec, request_bytes
+
+_PROGRESS_SECONDS = 0.2
+#: Pauses between attempts to connect, seconds: first and longest.
+_RECONNECT_SECONDS_MIN, _RECONNECT_SECONDS_MAX = 0.02, 0.5
+_HEAD_END = b"\r\n\r\n"
+_LENGTH = b"content-length:"
+_CLOSE = b"\r\nconnection: close"
+
+
+class Exchange(Struct):
+    """A request on its way: its number, its idempotency key, when it was sent."""
+
+    number: int
+    key: str | None
+    sent_ns: int = 0
+
+
+class Crowd:
+    """Everyone who asks, and what they were told. Needs a running loop.
+
+    Args:
+        spec: what to do.
+        recording: takes a line for every request.
+    """
+
+    def __init__(self, spec: Spec, recording: IO[bytes] | None = None) -> None:
+        self.spec = spec
+        self.stopped = False
+        self.done = 0
+        self._recording = recording
+        self._requests = enumerate(request_bytes(spec))
+        self._callers: set[Caller] = set()
+        self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reset()
+
+    def _reset(self) -> None:
+        """Count from now on."""
+        self.statuses: dict[bytes, int] = {}
+        self.codes: dict[bytes, int] = {}
+        self.latencies_ns = array.array("q")
+        self.unknown = 0
+        self._began_ns = self._last_ns = time.monotonic_ns()
+        self._cpu_began = time.process_time()
+
+    async def run(self, progress: Callable[[int], None]) -> Result:
+        """Send everything, and return once nothing is under way any more.
+
+        Raises:
+            CrowdFailed: the server could not be reached for `patience_seconds`.
+        """
+        spec, loop = self.spec, asyncio.get_running_loop()
+        for _ in range(spec.connections):
+            caller = Caller(self)
+            self._callers.add(caller)
+            await caller.connect()
+        self._reset()
+        if spec.warmup_seconds:
+            loop.call_later(spec.warmup_seconds, self._reset)
+        if spec.seconds is not None:
+            loop.call_later(spec.warmup_seconds + spec.seconds, self._stop)
+        for caller in list(self._callers):
+            caller.ask()
+        while not self._finished.done():
+            await asyncio.wait([self._finished], timeout=_PROGRESS_SECONDS)
+            overdue_ns = time.monotonic_ns() - int(spec.answer_seconds * 1e9)
+            for caller in list(self._callers):
+                caller.give_up_before(overdue_ns)
+            progress(self.done)
+        self._finished.result()
+        return self._result()
+
+    def next_request(self) -> tuple[Exchange, bytes] | None:
+        """Return the next request, None when there is nothing more to ask."""
+        if self.stopped:
+            return None
+        found = next(self._requests, None)
+        if found is None:
+            return None
+        number, (key, data) = found
+        return Exchange(number, key), data
+
+    def answered(self, exchange: Exchange, status: bytes, body: bytes) -> None:
+        """Count an answer."""
+        now_ns = self._last_ns = time.monotonic_ns()
+        self.done += 1
+        self.latencies_ns.append(now_ns - exchange.sent_ns)
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        if status[0] >= 0x34:  # "4": a problem document
+            _, found, rest = body.partition(b'"code":"')
+            if found:
+                code = rest[: rest.find(b'"')]
+                self.codes[code] = self.codes.get(code, 0) + 1
+        if self._recording is not None:
+            self._record(exchange, now_ns, int(status), body)
+
+    def lost(self, exchange: Exchange) -> None:
+        """Count a request whose outcome nobody knows."""
+        self.unknown += 1
+        if self._recording is not None:
+            self._record(exchange, time.monotonic_ns(), 0, b"")
+
+    def leave(self, caller: "Caller") -> None:
+        """Note that a caller has nothing more to ask."""
+        self._callers.discard(caller)
+        if not self._callers and not self._finished.done():
+            self._finished.set_result(None)
+
+    def fail(self, reason: str) -> None:
+        """End without a result."""
+        self.stopped = True
+        if not self._finished.done():
+            self._finished.set_exception(CrowdFailed(reason))
+
+    def _stop(self) -> None:
+        self.stopped = True
+
+    def _record(self, exchange: Exchange, returned_ns: int, status: int, body: bytes) -> None:
+        line = {
+            "number": exchange.number,
+            "key": exchange.key,
+            "invoked_ns": exchange.sent_ns,
+            "returned_ns": returned_ns,
+            "status": status,
+            "body": body.decode("utf-8", "replace"),
+        }
+        assert self._recording is not None
+        self._recording.write(msgspec.json.encode(line) + b"\n")
+
+    def _result(self) -> Result:
+        cpu = time.process_time() - self._cpu_began
+        elapsed_s = (self._last_ns - self._began_ns) / 1e9
+        ordered = sorted(self.latencies_ns)
+        count = len(ordered)
+        return Result(
+            requests=count,
+            elapsed_s=round(elapsed_s, 4),
+            rate=round(count / elapsed_s, 1) if count else 0.0,
+            statuses={status.decode(): n for status, n in sorted(self.statuses.items())},
+            codes={code.decode(): n for code, n in sorted(self.codes.items())},
+            latency_ms=Latency(*(_quantile_ms(ordered, q) for q in (0.5, 0.9, 0.99, 1.0))),
+            unknown=self.unknown,
+            cpu_us=round(cpu * 1e6 / count, 1) if count else 0.0,
+        )
+
+
+def _quantile_ms(ordered_ns: list[int], quantile: float) -> float:
+    """Return the value that this share of all does not exceed; 0 of nothing."""
+    if not ordered_ns:
+        return 0.0
+    index = min(len(ordered_ns) - 1, int(quantile * len(ordered_ns)))
+    return round(ordered_ns[index] / 1e6, 3)
+
+
+class Caller(asyncio.Protocol):
+    """One of the crowd: asks, waits for the answer, asks the next."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+        self._transport: asyncio.Transport | None = None
+        self._exchange: Exchange | None = None
+        self._buffer = b""
+        self._left = False
+        self._returning: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Connect, however often it takes; the crowd fails if that takes too long."""
+        spec, loop = self._crowd.spec, asyncio.get_running_loop()
+        give_up = loop.time() + spec.patience_seconds
+        pause = _RECONNECT_SECONDS_MIN
+        while not self._crowd.stopped:
+            try:
+                await loop.create_connection(lambda: self, spec.host, spec.port)
+            except OSError as error:
+                if loop.time() > give_up:
+                    self._crowd.fail(f"cannot connect to {spec.host}:{spec.port}: {error}")
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _RECONNECT_SECONDS_MAX)
+            else:
+                return
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the way to the server."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._buffer = b""
+
+    def ask(self) -> None:
+        """Send the next request, or leave."""
+        transport = self._transport
+        if transport is None and not self._crowd.stopped:
+            return  # lost again meanwhile, and on its way back
+        following = self._crowd.next_request()
+        if following is None or transport is None:
+            self._left = True
+            if transport is not None:
+                transport.close()
+            self._crowd.leave(self)
+            return
+        exchange, data = following
+        self._exchange = exchange
+        exchange.sent_ns = time.monotonic_ns()
+        transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        """Read as much of an answer as there is."""
+        if self._buffer:
+            data = self._buffer + data
+        end = data.find(_HEAD_END)
+        if end < 0:
+            self._buffer = data
+            return
+        at = data.find(_LENGTH, 0, end)
+        if at < 0:
+            at = data[:end].lower().find(_LENGTH)
+        status = data[9:12]
+        if at >= 0:
+            size = int(data[at + len(_LENGTH) : data.find(b"\r", at)])
+        elif status in (b"204", b"304"):
+            size = 0
+        else:
+            self._break_off()
+            return
+        whole = end + len(_HEAD_END) + size
+        if len(data) < whole:
+            self._buffer = data
+            return
+        exchange = self._exchange
+        if exchange is None or len(data) > whole:
+            self._break_off()
+            return
+        self._buffer = b""
+        self._exchange = None
+        self._crowd.answered(exchange, status, data[-size:] if size else b"")
+        if data.find(_CLOSE, 0, end) < 0:
+            self.ask()
+        elif self._transport is not None:
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count what was not answered, and go on with a new connection."""
+        del exc
+        self._transport = None
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            self._crowd.lost(exchange)
+        if not self._left:
+            self._returning = asyncio.get_running_loop().create_task(self._return())
+
+    def give_up_before(self, overdue_ns: int) -> None:
+        """Break off if the answer is overdue."""
+        if self._exchange is not None and self._exchange.sent_ns < overdue_ns:
+            self._break_off()
+
+    def _break_off(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _return(self) -> None:
+        await self.connect()
+        self.ask()

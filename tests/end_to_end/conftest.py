@@ -1,0 +1,69 @@
+"""One service for all drills that it survives; whatever a drill kills, it comes back."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from redis.asyncio import Redis
+
+from engine.journal.embedded import EmbeddedStore
+from tests.end_to_end.by_hand import HandEvent
+from tests.end_to_end.far import Far, far_service
+from tests.end_to_end.service import Service
+
+
+@pytest.fixture(scope="session")
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service of the whole run; drills take `service`."""
+    running = Service(tmp_path_factory.mktemp("service"), gateways=2)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture
+def service(shared_service: Service) -> Service:
+    """A running service with two gateways. Every drill has an event of its own."""
+    if not shared_service.alive():
+        shared_service.close()
+        shared_service.start()
+    return shared_service
+
+
+@pytest.fixture(scope="session")
+def lone_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service that drills stop; they take `alone`."""
+    settings = {"ONSALE_IDLE_SECONDS": "2"}
+    running = Service(tmp_path_factory.mktemp("alone"), environment=settings)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture
+def alone(lone_service: Service) -> Service:
+    """A running service with one gateway, whose idle owners leave after two seconds."""
+    if not lone_service.alive():
+        lone_service.close()
+        lone_service.start()
+    return lone_service
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def far(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Far]:
+    """A running service with two gateways, whose way to the store is in the test's hands."""
+    async with far_service(tmp_path_factory.mktemp("far")) as running:
+        yield running
+
+
+@pytest.fixture
+async def by_hand(store: EmbeddedStore, redis: Redis, tmp_path: Path) -> AsyncIterator[HandEvent]:
+    """An event without a service: its owners are started by the test."""
+    event = HandEvent(tmp_path, store.url, redis)
+    try:
+        yield event
+    finally:
+        await event.close()

@@ -1,0 +1,127 @@
+"""The store dies, goes away, answers late or not at all (FAULTS.md, 8, 9 and 12)."""
+
+import asyncio
+import os
+import signal
+import time
+
+import httpx
+import pytest
+
+from tests.calls import GRANTED, UNKNOWN
+from tests.end_to_end.buyers import on_sale
+from tests.end_to_end.far import Far
+from tests.end_to_end.service import Service
+from tests.end_to_end.verify import verify
+
+# The proxy lives in the loop of the whole run, and so do the tests.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+#: From the store's return until every event is served again.
+_RECOVERY_SECONDS = 10.0
+
+
+async def test_a_lost_reply_or_request_of_the_append_costs_one_entry_and_one_answer(far: Far):
+    async with on_sale(far.service, 100) as buyers:
+        await buyers.held("ann")
+        for number, lose in enumerate((far.proxy.cut_reply, far.proxy.drop_request)):
+            order = lose("EVALSHA")
+            call = await buyers.hold("bob", str(number), 2)
+            assert order.has_reached.is_set()
+            assert call.outcome == GRANTED
+            assert not call.replayed
+        assert await buyers.availability() == {"available": 95, "held": 5, "sold": 0}
+        verdict = await verify(buyers)
+        assert verdict.entries == 4
+
+
+async def test_under_load_lost_replies_and_requests_do_nothing_twice(far: Far):
+    done = asyncio.Event()
+    async with on_sale(far.service, 20_000) as buyers:
+        load = asyncio.create_task(buyers.rush_until(done, ["ann", "bob", "carl"]))
+        for lose in (far.proxy.cut_reply, far.proxy.drop_request) * 3:
+            order = lose("EVALSHA")
+            await order.reached()
+            await asyncio.sleep(0.1)
+        done.set()
+        calls = await load
+        assert [call.outcome for call in calls] == [GRANTED] * len(calls)
+        await verify(buyers)
+
+
+async def test_a_slow_store_makes_slow_answers_and_nothing_worse(far: Far):
+    async with on_sale(far.service, 100) as buyers:
+        owner = await far.service.owner(buyers.event_id)
+        far.proxy.latency_seconds = 0.2
+        try:
+            calls, result = await buyers.rush(["ann", "bob"], count=90, connections=30)
+        finally:
+            far.proxy.latency_seconds = 0.0
+        assert [call.outcome for call in calls] == [GRANTED] * 90
+        assert result.latency_ms.max < 5_000
+        assert await far.service.owner(buyers.event_id) == owner
+        await verify(buyers)
+
+
+@pytest.mark.parametrize("away_seconds", [5.0, pytest.param(300.0, marks=pytest.mark.drill)])
+async def test_owners_that_start_while_the_store_is_away_serve_within_ten_seconds_of_its_return(
+    far: Far, away_seconds: float
+):
+    service = far.service
+    async with on_sale(service, 100) as old, on_sale(service, 100) as killed:
+        await old.held("ann")
+        await killed.held("ann")
+        await far.proxy.refuse()
+        away_until = time.monotonic() + away_seconds
+        predecessor = await service.kill_owner(killed.event_id)
+        unborn = asyncio.create_task(_put_on_sale_and_hold(service))
+        asked = await asyncio.gather(old.hold("bob", "1"), killed.hold("bob", "1"))
+        assert [call.outcome for call in asked] == [UNKNOWN, UNKNOWN]
+        assert all(call.answered_at - call.asked_at < 6.0 for call in asked)
+        assert await _is_ready(service) == 503
+        await asyncio.sleep(max(0.0, away_until - time.monotonic()))
+        owner = await service.owner(old.event_id)
+        assert owner is not None
+        assert owner.pid in service.processes(), "an owner did not outlive the outage"
+
+        far.proxy.accept()
+        back_at = time.monotonic()
+        again = await asyncio.gather(old.insist("bob", "1"), killed.insist("bob", "1"))
+        assert [call.outcome for call in again] == [GRANTED, GRANTED]
+        await unborn
+        assert time.monotonic() - back_at < _RECOVERY_SECONDS
+        assert await service.owner(old.event_id) == owner
+        assert await service.owner(killed.event_id) != predecessor
+        assert await _is_ready(service) == 200
+        await verify(old)
+        await verify(killed)
+
+
+async def _put_on_sale_and_hold(service: Service) -> None:
+    async with on_sale(service, 100) as buyers:
+        await buyers.held("ann")
+        await verify(buyers)
+
+
+async def _is_ready(service: Service) -> int:
+    async with httpx.AsyncClient(base_url=service.url, trust_env=False) as client:
+        return (await client.get("/readyz", timeout=15.0)).status_code
+
+
+async def test_a_store_killed_under_load_loses_nothing_that_anyone_was_told(service: Service):
+    done = asyncio.Event()
+    async with on_sale(service, 50_000) as buyers:
+        load = asyncio.create_task(buyers.rush_until(done, ["ann", "bob", "carl"]))
+        owner = await service.owner(buyers.event_id)
+        for _ in range(2):
+            await asyncio.sleep(0.5)
+            os.kill(service.store(), signal.SIGKILL)
+            await buyers.held("dora", str(time.monotonic_ns()))
+        done.set()
+        calls = await load
+        unknown = [call for call in calls if call.outcome == UNKNOWN]
+        answered = await buyers.insist_on(unknown)
+        assert all(call.outcome == GRANTED for call in answered)
+        assert await service.owner(buyers.event_id) == owner, "an owner died of it"
+        verdict = await verify(buyers)
+        assert verdict.granted > 500, "there was no load"

@@ -1,0 +1,189 @@
+"""FAULTS 25: every route with every wrong token and every foreign id.
+
+Routes, roles and bodies are read from the OpenAPI document, so that a new route is tried
+without a line here. What a route may do with a valid token is told by its own tests; here
+nothing may change and nothing may be shown.
+"""
+
+import time
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from gateway.auth import ROLES, Tokens
+from tests.documented import OPERATIONS, Operation
+from tests.forged import forged
+from tests.in_process import InProcess
+
+GUARDED = [operation for operation in OPERATIONS if operation.roles is not None]
+OPEN = {
+    "GET /livez", "GET /readyz", "GET /version", "GET /metrics", "GET /problems/{code}",
+    "GET /api/v1/events", "GET /api/v1/events/{event_id}",
+    "GET /api/v1/events/{event_id}/availability",
+    "GET /api/v1/events/{event_id}/availability/stream",
+}  # fmt: skip
+
+
+def belongs_to_somebody(operation: Operation) -> bool:
+    """Tell whether it is about one object that is not everybody's.
+
+    Buyers may hold tickets of any event; whatever else is named in a path belongs to its
+    buyer and its organizer.
+    """
+    path = operation.path
+    return "{booking_id}" in path or ("{" in path and "organizer" in (operation.roles or ()))
+
+
+def wrong_headers(role: str) -> dict[str, str | None]:
+    """Return what may stand in `Authorization` and proves nothing, by what is wrong."""
+    bearer = {
+        "garbage": "garbage",
+        "three empty parts": "..",
+        "empty": "",
+        "alg none": forged(role=role, alg="none"),
+        "alg none, signature kept": forged(role=role, alg="none")
+        + forged(role=role).rpartition(".")[2],
+        "another algorithm": forged(role=role, alg="HS512"),
+        "another secret": forged(role=role, secret="another secret that is long enough"),
+        "wrong audience": forged(role=role, aud="offsale"),
+        "no audience": forged(role=role, aud=...),
+        "expired": forged(role=role, exp=int(time.time()) - 1),
+        "without expiry": forged(role=role, exp=...),
+        "not yet valid": forged(role=role, nbf=int(time.time()) + 60),
+        "no subject": forged(role=role, sub=...),
+        "subject of another type": forged(role=role, sub=["ann"]),
+        "no role": forged(role=...),
+        "unknown role": forged(role="root"),
+        "roles in a list": forged(role=[role]),
+        "cut short": forged(role=role)[:-1],
+        "oversized": forged(role=role, note="x" * 20_000),
+        "nested": "W" * 3_000 + ".e30.e30",
+    }
+    return {
+        "none": None,
+        "another scheme": f"Basic {forged(role=role)}",
+        "no scheme": forged(role=role),
+        **{name: f"Bearer {token}" for name, token in bearer.items()},
+    }
+
+
+@dataclass
+class Victim:
+    """An event of acme's with a hold of ann's."""
+
+    event_id: str
+    booking_id: str
+
+    def path(self, operation: Operation) -> str:
+        path = operation.path.format(event_id=self.event_id, booking_id=self.booking_id)
+        assert "{" not in path, f"{operation} names something that this test does not know"
+        return path
+
+
+@pytest.fixture
+async def victim(onsale: InProcess) -> Victim:
+    event_id = await onsale.event("acme")
+    return Victim(event_id, (await onsale.held(event_id, "ann", ga=1))["id"])
+
+
+async def ask(
+    onsale: InProcess, operation: Operation, path: str, headers: dict[str, str]
+) -> httpx.Response:
+    return await onsale.ask(operation.method, path, json=operation.body, headers=headers)
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def assert_shows_nothing(answer: httpx.Response, status: int, why: str) -> None:
+    assert answer.status_code == status, f"{why}: {answer.status_code} {answer.text}"
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert set(answer.json()) == {
+        "type", "title", "status", "detail", "instance", "code", "request_id", "retryable"
+    }, why  # fmt: skip
+
+
+def test_what_needs_no_token_is_named_here() -> None:
+    assert {str(operation) for operation in OPERATIONS if operation.roles is None} == OPEN
+
+
+@pytest.mark.parametrize("operation", GUARDED, ids=str)
+def test_only_known_roles_are_asked_for(operation: Operation) -> None:
+    assert operation.roles
+    assert set(operation.roles) <= set(ROLES)
+
+
+@pytest.mark.parametrize("operation", GUARDED, ids=str)
+async def test_a_token_that_proves_nothing_gets_a_401(
+    onsale: InProcess, victim: Victim, operation: Operation
+) -> None:
+    role = operation.roles[0]
+    wrong = wrong_headers(role)
+    async with onsale.unchanged():
+        for why, header in wrong.items():
+            headers = {} if header is None else {"authorization": header}
+            answer = await ask(onsale, operation, victim.path(operation), headers)
+            assert_shows_nothing(answer, 401, why)
+            assert answer.json()["code"] == "unauthenticated"
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_the_forger_could_have_made_a_token_that_works(onsale: InProcess) -> None:
+    """The negative control: what is refused above is refused for what is wrong with it."""
+    answer = await onsale.get("/api/v1/bookings", forged())
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("operation", GUARDED, ids=str)
+async def test_a_role_without_the_right_gets_a_403(
+    onsale: InProcess, victim: Victim, operation: Operation
+) -> None:
+    # The subject is each time the one whose object it is.
+    async with onsale.unchanged():
+        for role in set(ROLES) - set(operation.roles):
+            for sub in ("ann", "acme"):
+                token = onsale.token(role, sub, org="acme")
+                answer = await ask(onsale, operation, victim.path(operation), bearer(token))
+                assert_shows_nothing(answer, 403, f"{role} {sub}")
+                assert answer.json()["code"] == "forbidden"
+
+
+FOREIGN = [operation for operation in GUARDED if belongs_to_somebody(operation)]
+
+
+@pytest.mark.parametrize("operation", FOREIGN, ids=str)
+async def test_what_belongs_to_somebody_else_is_not_found(
+    onsale: InProcess, victim: Victim, operation: Operation
+) -> None:
+    async with onsale.unchanged():
+        for role in set(operation.roles) - {"admin"}:
+            for claims in ({}, {"org": "rival"}) if role == "staff" else ({},):
+                token = onsale.token(role, "mallory", **claims)
+                answer = await ask(onsale, operation, victim.path(operation), bearer(token))
+                assert_shows_nothing(answer, 404, role)
+
+
+@pytest.mark.parametrize(
+    "operation", [operation for operation in GUARDED if "{" in operation.path], ids=str
+)
+@pytest.mark.parametrize("guessed", ["missing", "malformed"])
+async def test_what_does_not_exist_is_not_found_by_anyone(
+    onsale: InProcess, victim: Victim, operation: Operation, guessed: str
+) -> None:
+    nobody = Victim("evt_..", "bk_..")
+    if guessed == "missing":
+        last = "1" if victim.booking_id.endswith("0") else "0"
+        nobody = Victim("evt_000000000000", victim.booking_id[:-1] + last)
+    async with onsale.unchanged():
+        for role in operation.roles:
+            answer = await ask(
+                onsale, operation, nobody.path(operation), bearer(onsale.token(role, "ann"))
+            )
+            assert_shows_nothing(answer, 404, role)
+
+
+async def test_tokens_of_another_deployment_are_refused(onsale: InProcess) -> None:
+    token = Tokens("the secret of quite another place").make("buyer", "ann")
+    assert (await onsale.get("/api/v1/bookings", token)).status_code == 401

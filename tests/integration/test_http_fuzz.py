@@ -1,0 +1,109 @@
+"""FAULTS 29: schemathesis sends what the OpenAPI document allows, and what it forbids.
+
+Whatever comes, no answer is a 500, and each one is what the document promises.
+"""
+
+import asyncio
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from engine.journal.connect import connect
+from engine.journal.embedded import EmbeddedStore
+from tests.documented import DOCUMENT, OPERATIONS, Operation
+from tests.in_process import InProcess, in_process
+
+SCHEMA = schemathesis.openapi.from_dict(copy.deepcopy(DOCUMENT), config=schemathesis.Config())
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+EXAMPLES = 25
+
+
+class Target:
+    """The application on a loop of its own, with an event and a booking to hit."""
+
+    def __init__(self, store: EmbeddedStore, runner: asyncio.Runner) -> None:
+        self._runner = runner
+        self._redis = connect(store.url)
+        self._running = in_process(self._redis)
+        self.onsale: InProcess = runner.run(self._running.__aenter__())
+        self.event_id: str = runner.run(self.onsale.event("acme", capacity=1_000_000))
+        self.booking_id: str = runner.run(self.onsale.held(self.event_id, "ann", ga=1))["id"]
+
+    def close(self) -> None:
+        self._runner.run(self._running.__aexit__(None, None, None))
+        self._runner.run(self._redis.aclose())
+
+    def send(self, case: Any, who: str | None) -> httpx.Response:
+        """Send what schemathesis has made up, byte for byte."""
+        prepared = requests.Request(
+            **case.as_transport_kwargs(base_url="http://onsale.test")
+        ).prepare()
+        headers = {
+            name: value if isinstance(value, bytes) else value.encode("latin-1")
+            for name, value in prepared.headers.items()
+            if name.lower() not in ("authorization", "content-length")
+        }
+        if who is not None:
+            headers["authorization"] = f"Bearer {who}".encode()
+        request = self.onsale.client.build_request(
+            prepared.method, prepared.url, headers=headers, content=prepared.body
+        )
+        return self._runner.run(self.onsale.client.send(request))
+
+
+@pytest.fixture
+def target(store: EmbeddedStore) -> Iterator[Target]:
+    with asyncio.Runner() as runner:
+        running = Target(store, runner)
+        yield running
+        running.close()
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+def test_every_answer_is_what_the_document_promises(
+    target: Target, operation: Operation, mode: GenerationMode
+) -> None:
+    onsale = target.onsale
+    known = {"event_id": target.event_id, "booking_id": target.booking_id, "code": "sold_out"}
+    named = {name: known[name] for name in known if f"{{{name}}}" in operation.path}
+    tokens = [onsale.token("admin", "ann"), None, "garbage"]
+    if operation.path.endswith("/stream"):
+        onsale.service.stopping.set()  # or the stream would never end
+    made_up = SCHEMA[operation.path][operation.method]
+    cases = made_up.as_strategy(generation_mode=mode)
+    if named:
+        cases = made_up.as_strategy(generation_mode=mode, path_parameters=named) | cases
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=cases, who=st.sampled_from(tokens))
+    def answers_as_promised(case: Any, who: str | None) -> None:
+        case.validate_response(target.send(case, who), checks=CHECKS)
+
+    answers_as_promised()
