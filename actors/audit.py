@@ -32,6 +32,15 @@ async def audit(journal: Journal, live: LiveFacts | None) -> dict[str, Any]:
     Raises:
         Unavailable: the store does not answer.
     """
+    while True:
+        refs = await journal.snapshots()
+        report = await _compare(journal, live)
+        # What the owner has trimmed while it was read here is no violation.
+        if report["agree"] or await journal.snapshots() == refs:
+            return report
+
+
+async def _compare(journal: Journal, live: LiveFacts | None) -> dict[str, Any]:
     violations: list[str] = []
     until = None if live is None else live.sequence
     state = EventState()

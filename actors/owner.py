@@ -305,8 +305,9 @@ class EventOwner:
         began = time.monotonic()
         try:
             ref = await write_snapshot(self._journal, picture, position, self._nonce)
-        except Unavailable as error:
-            # The next trigger tries again; recovery replays a longer tail until then.
+        except (Unavailable, Fenced) as error:
+            # The next trigger tries again, or the next turn learns of the newer owner;
+            # recovery replays a longer tail until then.
             log.warning("snapshot_abandoned", event_id=self.event_id, error=str(error))
             return
         log.info(

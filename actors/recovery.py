@@ -1,6 +1,7 @@
 """From the journal back into memory."""
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 from msgspec import Struct
@@ -9,7 +10,16 @@ from actors.group_commit import Backoff
 from engine.domain.apply import apply, finish_entry
 from engine.domain.snapshot import Restoration, SnapshotUnusable
 from engine.domain.state import EventState, check_turn
-from engine.journal.contract import Fenced, InDoubt, Journal, SnapshotTorn, Unavailable
+from engine.journal.contract import (
+    EpochStray,
+    Fenced,
+    InDoubt,
+    Journal,
+    SequenceGap,
+    SnapshotRef,
+    SnapshotTorn,
+    Unavailable,
+)
 from engine.journal.entry import START, Entry, Position
 
 log = structlog.get_logger(__name__)
@@ -58,7 +68,21 @@ async def rebuild(journal: Journal, until: int | None = None) -> Recovered:
         Unavailable: the store does not answer.
         CorruptEntry, SequenceGap, EpochStray, AssertionError: see `take_over`.
     """
-    state, position = await _newest_snapshot(journal, until)
+    while True:
+        refs = await journal.snapshots()
+        try:
+            return await _rebuild_from(journal, refs, until)
+        except (SequenceGap, EpochStray):
+            # Or has an owner of the past just finished a snapshot, and trimmed what it
+            # made superfluous while it was read here?
+            if await journal.snapshots() == refs:
+                raise
+
+
+async def _rebuild_from(
+    journal: Journal, refs: Sequence[SnapshotRef], until: int | None
+) -> Recovered:
+    state, position = await _newest_usable(journal, refs, until)
     records = 0
     async for entry in journal.replay(position):
         if until is not None and entry.sequence > until:
@@ -77,9 +101,11 @@ def replay_entry(state: EventState, entry: Entry) -> None:
     finish_entry(state, entry.sequence, entry.at_ms)
 
 
-async def _newest_snapshot(journal: Journal, until: int | None) -> tuple[EventState, Position]:
+async def _newest_usable(
+    journal: Journal, refs: Sequence[SnapshotRef], until: int | None
+) -> tuple[EventState, Position]:
     """Return the newest snapshot that can be used, an empty state if there is none."""
-    for ref in await journal.snapshots():
+    for ref in refs:
         if until is not None and ref.sequence > until:
             continue
         restoration = Restoration()

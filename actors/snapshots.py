@@ -16,6 +16,7 @@ async def write_snapshot(
 
     Raises:
         Unavailable: the store did not answer; the snapshot stays invisible.
+        Fenced: a newer owner has taken over; the snapshot stays invisible.
     """
     key = await journal.begin_snapshot(position, nonce)
     running = hashlib.blake2b(digest_size=16)

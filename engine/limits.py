@@ -37,6 +37,9 @@ LIST_MAX = 100
 BATCH_COMMANDS_MAX = 512
 #: Batches one gateway keeps in flight for one event: one being decided, one on its way.
 BATCHES_IN_FLIGHT_MAX = 2
+#: Commands that a batch must have to leave while another is under way. A call costs half
+#: a millisecond on either side whatever it carries; the first batch never waits.
+NEXT_BATCH_COMMANDS_MIN = 32
 #: Commands waiting in one owner. At 10 000 decisions a second this is 0.4 s of work,
 #: which is an honest wait; more would outlive the patience of REQUEST_DEADLINE_MS.
 INBOX_COMMANDS_MAX = 4_096

@@ -30,6 +30,7 @@ from engine.limits import (
     EVENTS_REMEMBERED_MAX,
     GATEWAY_COMMANDS_MAX,
     LANE_COMMANDS_MAX,
+    NEXT_BATCH_COMMANDS_MIN,
     REQUEST_DEADLINE_MS,
 )
 
@@ -113,7 +114,7 @@ class Lane:
             pending.resolve(Unanswered.OVERLOADED)
             return pending.answer
         self._waiting.append(pending)
-        if not self._flush_due and len(self._in_flight) < BATCHES_IN_FLIGHT_MAX:
+        if not self._flush_due and self._may_send():
             # At the end of this round of the event loop: what else has arrived by then
             # goes with it.
             self._flush_due = True
@@ -137,7 +138,11 @@ class Lane:
         return None if refused is None else (refused, fresh.sequence)
 
     async def read_availability(self) -> Availability | Unanswered | None:
-        """Return counts that are at most AVAILABILITY_AGE_MS_MAX old; None: no such event."""
+        """Return counts that are at most AVAILABILITY_AGE_MS_MAX old; None: no such event.
+
+        Those of an owner that takes longer to answer are no older than the question.
+        """
+        began = time.monotonic()
         while (fresh := self.fresh_availability()) is None:
             if self._reading is None or self._reading.done():
                 # One question serves all who want to know: streams and pollers are many.
@@ -145,15 +150,22 @@ class Lane:
             outcome, _ = await asyncio.shield(self._reading)
             if isinstance(outcome, Unanswered):
                 return outcome
-            if self.availability is None:
-                return None
+            if self.availability is None or self._seen >= began:
+                return self.availability
         return fresh
 
     # -- under way -----------------------------------------------------------------
 
+    def _may_send(self) -> bool:
+        """Tell whether a batch may leave: the next one only if it is worth a call."""
+        if not self._in_flight:
+            return True
+        full = len(self._in_flight) >= BATCHES_IN_FLIGHT_MAX
+        return not full and len(self._waiting) >= NEXT_BATCH_COMMANDS_MIN
+
     def _flush(self) -> None:
         self._flush_due = False
-        while self._waiting and len(self._in_flight) < BATCHES_IN_FLIGHT_MAX:
+        while self._waiting and self._may_send():
             count = min(len(self._waiting), BATCH_COMMANDS_MAX)
             batch = [self._waiting.popleft() for _ in range(count)]
             task = self._loop.create_task(self._deliver(batch))
@@ -163,9 +175,9 @@ class Lane:
     def _landed(self, task: asyncio.Task[None]) -> None:
         for pending in self._in_flight.pop(task):
             pending.resolve(Unanswered.RECOVERING)
+        self._flush()
         if not task.cancelled():
             task.result()
-        self._flush()
 
     async def _deliver(self, batch: list[_Pending]) -> None:
         """Bring a batch to the owner, through its death and restart if need be.

@@ -4,9 +4,10 @@ from msgspec import Struct
 
 
 class Launch(Struct, frozen=True):
-    """What a gateway process is told on its standard input, as one JSON object.
+    """What a gateway process is told on its standard input, as one line of JSON.
 
-    Secrets travel this way because arguments and environments can be read by others.
+    Secrets travel this way because arguments and environments can be read by others. The
+    input stays open for as long as `onsale up` lives.
     """
 
     socket_fd: int

@@ -19,6 +19,7 @@ from gateway.holds import PREFIX, SUFFIX
 from gateway.problems import KINDS
 from gateway.routes.common import (
     ASKING,
+    EVENT_ID_FORM,
     IDEMPOTENCY_KEY_TEXT,
     KNOWING,
     READING,
@@ -160,7 +161,7 @@ def _place_hold() -> dict[str, Any]:
                 "in": "path",
                 "required": True,
                 "description": "`evt_` and twelve characters",
-                "schema": {"type": "string"},
+                "schema": {"type": "string", "pattern": EVENT_ID_FORM},
             },
             {
                 "name": "Idempotency-Key",

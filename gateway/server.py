@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 
 import uvicorn
@@ -53,9 +54,14 @@ class _Server(uvicorn.Server):
             listener.close()
         self._stopping.set()
         give_up = time.monotonic() + _LEAVE_SECONDS
-        while self.server_state.connections and time.monotonic() < give_up:
+        while time.monotonic() < give_up:
+            if not self.server_state.connections:
+                break
             await asyncio.sleep(0.02)
         await super().shutdown(sockets)
+        # Done what they asked for; uvicorn would raise them again, and Ray's handler would
+        # try to take leave of a cluster that may be gone.
+        self._captured_signals.clear()
 
 
 def run(launch: Launch) -> None:
@@ -101,6 +107,15 @@ def run(launch: Launch) -> None:
     os._exit(0)
 
 
+def _end_with_parent() -> None:
+    """End when `onsale up` is gone: it could not be started again while we have its port."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches `onsale up`, which tells us
-    run(json.decode(sys.stdin.buffer.read(), type=Launch))
+    told = json.decode(sys.stdin.buffer.readline(), type=Launch)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    run(told)

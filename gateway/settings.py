@@ -26,7 +26,9 @@ class Settings(BaseSettings):
     are None.
     """
 
-    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", populate_by_name=True, hide_input_in_errors=True
+    )
 
     redis_url: Annotated[str | None, Field(validation_alias="ONSALE_REDIS_URL")] = None
     ray_address: Annotated[str | None, Field(validation_alias="RAY_ADDRESS")] = None

@@ -22,7 +22,9 @@ settings.register_profile(
 settings.register_profile(
     "long", settings.get_profile("quick"), max_examples=3_000, stateful_step_count=120
 )
-settings.load_profile(os.environ.get("ONSALE_SIMULATE", "quick"))
+# A number is that of the simulated worlds: see `tests/simulation/test_simulation.py`.
+_looked_for = os.environ.get("ONSALE_SIMULATE", "quick")
+settings.load_profile("long" if _looked_for.isdigit() else _looked_for)
 
 
 @pytest.fixture(scope="session")

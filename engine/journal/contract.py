@@ -145,7 +145,13 @@ class Journal(Protocol):
         ...
 
     async def finish_snapshot(self, ref: SnapshotRef) -> None:
-        """Make a snapshot visible; drop all but the newest SNAPSHOTS_KEPT and unfinished ones."""
+        """Make a snapshot visible; drop all but the newest SNAPSHOTS_KEPT and unfinished ones.
+
+        Raises:
+            Fenced: a newer epoch owns the journal; the snapshot stays invisible, and no
+                other is dropped. Its slices may be gone: they were unfinished to others.
+            Unavailable: the store did not answer.
+        """
         ...
 
     async def trim(self) -> Position:

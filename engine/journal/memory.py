@@ -140,6 +140,9 @@ class MemoryJournal:
     async def finish_snapshot(self, ref: SnapshotRef) -> None:
         """See `Journal.finish_snapshot`."""
         self._reach()
+        found = max(self._entries, default=START)
+        if found.epoch > ref.epoch:
+            raise Fenced(ref.position, found)
         self._finished[ref.position] = seal_manifest(ref)
         refs = (await self.snapshots())[:SNAPSHOTS_KEPT]
         for position in self._finished.keys() - {seen.position for seen in refs}:

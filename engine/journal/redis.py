@@ -25,7 +25,7 @@ from engine.journal.entry import (
 from engine.journal.keys import event_keys, partition_keys, partition_of
 from engine.journal.projection import encode_event, encode_record, event_member, project
 from engine.journal.replay import EntryOrder
-from engine.journal.scripts import APPEND, REST
+from engine.journal.scripts import APPEND, FINISH, REST
 from engine.journal.sealed import open_manifest, open_slices, seal_manifest
 from engine.limits import REPLAY_PAGE_ENTRIES, SNAPSHOTS_KEPT
 
@@ -44,6 +44,7 @@ class RedisJournal:
         self._keys = event_keys(event_id)
         self._shared = partition_keys(partition_of(event_id))
         self._append = client.register_script(APPEND)
+        self._finish = client.register_script(FINISH)
         self._rest = client.register_script(REST)
 
     async def head(self) -> Position:
@@ -124,7 +125,11 @@ class RedisJournal:
         """See `Journal.finish_snapshot`."""
         name, manifest = str(ref.position).encode(), seal_manifest(ref)
         before = await _ask(lambda: self._redis.hgetall(self._keys.snapshots))
-        await _ask(lambda: self._redis.hset(self._keys.snapshots, name, manifest))
+        places = [self._keys.journal, self._keys.snapshots]
+        found = await _ask(lambda: self._finish(keys=places, args=[ref.epoch, name, manifest]))
+        head = Position.parse(found.decode())
+        if head.epoch > ref.epoch:
+            raise Fenced(ref.position, head)
         kept = {seen.key for seen in (await self.snapshots())[:SNAPSHOTS_KEPT]}
         # `before` too: a manifest of the same position has just been overwritten.
         keys = {_key_of(*field) for field in (*before.items(), (name, manifest))}

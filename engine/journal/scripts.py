@@ -1,4 +1,4 @@
-"""The two atomic steps, as Lua. Both look at the head first and write nothing if it moved."""
+"""The atomic steps, as Lua. Each looks at the head first and writes nothing if it moved."""
 
 # KEYS: journal, effects, event document, list of events, openings, awake, then one
 # booking index for each indexed booking.
@@ -28,6 +28,18 @@ for i = 1, bookings do redis.call('ZADD', KEYS[6 + i], 0, ARGV[11 + i]) end
 for i = 12 + bookings, #ARGV, 2 do
   redis.call('XADD', KEYS[2], '*', 'event', event_id, 'entry', ARGV[2],
     'n', ARGV[i], 'r', ARGV[i + 1])
+end
+return head
+"""
+
+# KEYS: journal, snapshots. ARGV: epoch of the snapshot, its name, its manifest.
+# Returns the head that it found: of a newer epoch when nothing was written. Its owner may
+# have cleared the slices away.
+FINISH = """
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+local head = newest[1] and newest[1][1] or '0-0'
+if tonumber(string.match(head, '^%d+')) <= tonumber(ARGV[1]) then
+  redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
 end
 return head
 """

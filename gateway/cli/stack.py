@@ -118,15 +118,21 @@ class Stack:
         self._exits.enter_context(locked(settings.data_dir))
         self._start_store()
         self._start_ray()
-        metrics = settings.data_dir / "metrics"
-        shutil.rmtree(metrics, ignore_errors=True)
-        metrics.mkdir(parents=True)
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics.resolve())
+        self._share_metrics()
         self._gateways = [self._start_gateway() for _ in range(self._count)]
         self._await_ready()
         path = settings.data_dir / "runtime.json"
         path.write_bytes(msgspec.json.encode(self.runtime))
         self._exits.callback(path.unlink, missing_ok=True)
+
+    def _share_metrics(self) -> None:
+        """Give several gateways files to count in, so that any of them answers for all."""
+        if self._count == 1:
+            return
+        metrics = self._settings.data_dir / "metrics"
+        shutil.rmtree(metrics, ignore_errors=True)
+        metrics.mkdir(parents=True)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics.resolve())
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -202,8 +208,9 @@ class Stack:
             start_new_session=True,
         )
         assert process.stdin is not None
-        process.stdin.write(msgspec.json.encode(launch))
-        process.stdin.close()
+        process.stdin.write(msgspec.json.encode(launch) + b"\n")
+        # Left open: its end tells the gateway that this process is no more.
+        process.stdin.flush()
         return process
 
     def _await_ready(self) -> None:
@@ -238,7 +245,9 @@ class Stack:
                 self._store.start()
         for index, process in enumerate(self._gateways):
             if process.poll() is not None:
-                mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
+                _hang_up(process)
+                if self._count > 1:
+                    mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
                 self._gateways[index] = self._start_gateway()
 
     def _ask_to_stop(self, _number: int, _frame: object) -> None:
@@ -260,6 +269,7 @@ class Stack:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            _hang_up(process)
         self._gateways = []
         if self._ray_started:
             from actors import runtime  # noqa: PLC0415 - see _start_ray
@@ -270,6 +280,11 @@ class Stack:
             self._store.stop()
             self._store = None
         self._exits.close()
+
+
+def _hang_up(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 @contextlib.contextmanager

@@ -16,13 +16,13 @@ from gateway.problems import Problem
 from gateway.routes.common import (
     ASKING,
     NOT_CHANGED,
+    EventId,
     IfNoneMatch,
     TheService,
     has_current,
     headers,
     problems,
 )
-from gateway.routes.events import EventId
 from gateway.service import Service
 from gateway.views import AvailabilityView, availability_view
 
@@ -53,6 +53,22 @@ async def read_availability(
     return availability_view(counts)
 
 
+#: Form of each server-sent event.
+_MESSAGE = {
+    "type": "object",
+    "required": ["event", "id", "data"],
+    "properties": {
+        "event": {"type": "string", "enum": ["snapshot", "change"]},
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/AvailabilityView"},
+        },
+    },
+}
+
+
 @router.get(
     "/{event_id}/availability/stream",
     response_class=StreamingResponse,
@@ -60,7 +76,7 @@ async def read_availability(
         200: {
             "description": "Server-sent events: one `snapshot`, then `change`s with the ticket "
             "types that changed; `id` is the sequence",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": _MESSAGE}},
         },
         **problems(*ASKING),
     },

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 
 from engine.domain.commands import ReadBooking, ReleaseHold
 from engine.domain.ids import event_of_booking, is_booking_id
@@ -15,13 +15,12 @@ from engine.limits import LIST_MAX
 from gateway.auth import Principal
 from gateway.bodies import invalid
 from gateway.problems import Problem
-from gateway.routes.common import ASKING, KNOWING, Buyer, Known, TheService, problems
+from gateway.routes.common import ASKING, KNOWING, BookingId, Buyer, Known, TheService, problems
 from gateway.service import Service
 from gateway.views import BookingList, BookingView, booking_view
 
 router = APIRouter(prefix="/api/v1/bookings", tags=["bookings"])
 
-BookingId = Annotated[str, Path(description="`bk_` and 28 characters")]
 _PROBLEMS = problems(*KNOWING, Refusal.BOOKING_NOT_FOUND, *ASKING[1:])
 
 

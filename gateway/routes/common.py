@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request, Security
+from fastapi import Depends, Header, Path, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from engine.domain.outcomes import Refusal
@@ -48,6 +48,18 @@ def principal_of(
 Known = Annotated[Principal, Security(principal_of, scopes=ROLES)]
 Organizer = Annotated[Principal, Security(principal_of, scopes=("organizer", "admin"))]
 Buyer = Annotated[Principal, Security(principal_of, scopes=BUYING_ROLES)]
+
+#: Documented, not enforced: what does not look like an id names nothing, which is a 404.
+EVENT_ID_FORM = "^evt_[0-9a-hjkmnp-tv-z]{12}$"
+BOOKING_ID_FORM = "^bk_[0-9a-hjkmnp-tv-z]{28}$"
+EventId = Annotated[
+    str,
+    Path(description="`evt_` and twelve characters", json_schema_extra={"pattern": EVENT_ID_FORM}),
+]
+BookingId = Annotated[
+    str,
+    Path(description="`bk_` and 28 characters", json_schema_extra={"pattern": BOOKING_ID_FORM}),
+]
 
 IDEMPOTENCY_KEY_TEXT = (
     "1 to 255 printable ASCII characters, quoted or bare; the same key repeats a request and "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 from msgspec import UNSET, UnsetType
 
 from actors.contract import OwnerGone
@@ -33,6 +33,7 @@ from gateway.routes.common import (
     KNOWING,
     NOT_CHANGED,
     READING,
+    EventId,
     IdempotencyKey,
     IfNoneMatch,
     Organizer,
@@ -45,8 +46,6 @@ from gateway.service import Service, outcome_of
 from gateway.views import AuditView, EventList, EventView, event_view, maybe_unix_ms, unix_ms
 
 router = APIRouter(prefix="/api/v1/events", tags=["events"])
-
-EventId = Annotated[str, Path(description="`evt_` and twelve characters")]
 
 
 @router.post(

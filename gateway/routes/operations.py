@@ -2,9 +2,9 @@
 
 import asyncio
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from engine.journal.contract import Unavailable
@@ -67,7 +67,9 @@ async def prometheus(service: TheService) -> Response:
         **problems("not_found"),
     },
 )
-async def problem_page(code: str, request: Request) -> Response:
+async def problem_page(
+    code: Annotated[str, Path(json_schema_extra={"enum": sorted(KINDS)})], request: Request
+) -> Response:
     """Explain a problem: the `type` of every error document leads here."""
     kind = KINDS.get(code)
     if kind is None:

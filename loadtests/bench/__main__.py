@@ -31,6 +31,8 @@ _QUICK = Plan(rounds=1, seconds=0.6, warmup_seconds=0.4, connections=(64,), buye
 _IN_PROCESS = ("decisions", "replay", "memory", "snapshot_stall", "recovery")
 
 console = Console(highlight=False)
+if not console.is_terminal:
+    console.width = 120
 
 
 def main() -> int:
@@ -59,11 +61,14 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="onsale-bench-") as directory:
             measured, durability = _rounds(Path(directory), plan, progress)
     findings = verdict.of_rounds(measured) + verdict.of_inprocess(found)
-    console.print(report.rates(measured), "", report.parts(found), "")
+    console.print(report.rates(measured), report.parts(found))
     console.print(report.findings_table(findings, verdict=judged))
     faults = sorted({f"{item.contender}: {item.fault}" for item in measured if item.fault})
     for fault in faults:
         console.print(f"[bold red]{fault}[/]")
+    disturbed = report.disturbance(measured)
+    if disturbed:
+        console.print(f"[yellow]{disturbed}[/]")
     path = report.write(options.output, plan, durability, measured, found, findings, about)
     console.print(f"Durability: {durability}. Everything is in {path}.")
     return int(bool(faults) or (judged and not all(finding.met for finding in findings)))

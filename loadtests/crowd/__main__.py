@@ -38,3 +38,5 @@ if __name__ == "__main__":
     except (CrowdFailed, msgspec.MsgspecError, OSError) as failure:
         _tell({"error": f"{type(failure).__name__}: {failure}"})
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

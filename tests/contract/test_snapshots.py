@@ -2,11 +2,11 @@
 
 import pytest
 
-from engine.journal.contract import Journal, SnapshotRef, SnapshotTorn
+from engine.journal.contract import Fenced, Journal, SnapshotRef, SnapshotTorn
 from engine.journal.entry import Position
 from engine.limits import SNAPSHOTS_KEPT
 from tests.contract.rigs import Manifests, Rig, flip_bit
-from tests.samples import MINE, THEIRS
+from tests.samples import MINE, NOW_MS, THEIRS
 
 SLICES = [b"head", b"", bytes(range(256)) * 100]
 
@@ -114,6 +114,22 @@ async def test_a_snapshot_that_another_owner_dropped_half_way_is_torn(rig: Rig) 
     with pytest.raises(SnapshotTorn):
         await rig.journal().read_snapshot(torn)
     assert await rig.journal().read_snapshot(older) == SLICES
+
+
+async def test_a_replaced_owner_finishes_no_snapshot_and_drops_nobody_elses(rig: Rig) -> None:
+    old, new = rig.journal(), rig.journal()
+    await old.claim(MINE, NOW_MS)
+    kept = [await finished(old, Position(1, sequence)) for sequence in (5, 3)]
+    late = await begun(old, Position(1, 7))
+    claim = await new.claim(THEIRS, NOW_MS)
+    under_way = await begun(new, Position(2, 7), THEIRS)
+    with pytest.raises(Fenced) as fenced:
+        await old.finish_snapshot(late)
+    assert fenced.value.args == (late.position, claim)
+    assert list(await new.snapshots()) == kept
+    await new.finish_snapshot(under_way)
+    assert list(await new.snapshots()) == [under_way, kept[0]]
+    assert await new.read_snapshot(under_way) == SLICES
 
 
 async def test_events_do_not_see_each_others_snapshots(rig: Rig) -> None:

@@ -35,7 +35,7 @@ from tests.end_to_end.asked import Asked, hold_of
 from tests.end_to_end.hand_owner import LENGTH, Ask, Spec, Told
 from tests.end_to_end.service import ROOT
 from tests.end_to_end.verify import check, journalled
-from tests.history import Verdict
+from tests.history import STALE_SECONDS, Verdict
 
 #: A process needs half a second to begin, and several times that on a busy machine.
 _PATIENCE_SECONDS = 30.0
@@ -222,6 +222,10 @@ class HandEvent:
             calls = [one.told(asked_at, now, reply, place) for place, one in enumerate(asked)]
         self.calls += calls
         return calls
+
+    async def proofs_are_old(self) -> None:
+        """Return when no owner may still rely on having been the only one."""
+        await asyncio.sleep(STALE_SECONDS + 0.1)
 
     async def entries(self) -> list[Entry]:
         """Return everything that the journal holds or has held when it was read before."""

@@ -112,10 +112,8 @@ class UnfencedJournal(MortalJournal):
             await super().append(entry, after)
         except Fenced as fenced:
             there: Position = fenced.args[1]
-            newest = [entry async for entry in self.replay(Position(there.epoch, 0))]
-            sequence = newest[-1].sequence if newest else after.sequence
-            moved = replace(entry, epoch=there.epoch, sequence=sequence + 1)
-            await super().append(moved, await super().head())
+            sequence = max(there.sequence + 1, entry.sequence)
+            await super().append(replace(entry, epoch=there.epoch, sequence=sequence), there)
         self._own = entry.position
 
 

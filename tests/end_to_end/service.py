@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from actors.wire import Health, decode_health
@@ -180,10 +181,15 @@ class Service:
 
     # -- past it -------------------------------------------------------------------
 
+    @asynccontextmanager
+    async def catalogue(self) -> AsyncIterator[Catalogue]:
+        async with connect(self.store_url) as client:
+            yield Catalogue(client)
+
     async def owner(self, event_id: str) -> Health | None:
         """Return who claimed the event's journal last."""
-        async with connect(self.store_url) as client:
-            claimant = await Catalogue(client).claimant(event_id)
+        async with self.catalogue() as catalogue:
+            claimant = await catalogue.claimant(event_id)
         return None if claimant is None else decode_health(claimant)
 
     def _hear(self, name: str, seconds: float) -> int:

@@ -5,16 +5,12 @@ import asyncio
 from redis.asyncio import Redis
 
 from engine.journal.embedded import EmbeddedStore
-from engine.limits import FENCE_CHECK_MS
 from tests.calls import GRANTED, UNKNOWN
 from tests.end_to_end.buyers import on_sale
 from tests.end_to_end.by_hand import HandEvent
 from tests.end_to_end.service import Service
 from tests.end_to_end.verify import verify
 from tests.proxy import Proxy
-
-#: Older than any proof that an owner may still rely on.
-_PROOF_IS_OLD_SECONDS = FENCE_CHECK_MS / 1_000 + 0.1
 
 
 async def test_a_second_owner_started_by_hand_costs_no_buyer_anything(service: Service, tmp_path):
@@ -54,7 +50,7 @@ async def test_a_frozen_owner_that_comes_back_says_nothing_appends_nothing_and_g
         asyncio.create_task(by_hand.ask(first, by_hand.read("ann"))),
         asyncio.create_task(by_hand.ask(first, by_hand.hold("carl", quantity=6))),
     ]
-    await asyncio.sleep(_PROOF_IS_OLD_SECONDS)
+    await by_hand.proofs_are_old()
     first.thaw()
     assert await first.ended() == 1
     calls = [call for answers in await asyncio.gather(*late) for call in answers]

@@ -25,10 +25,16 @@ class Archive(dict[Position, bytes]):
         self.first_sent: dict[tuple[Position, bytes], float] = {}
         #: (sequence, digest) of every snapshot that was finished.
         self.snapshots: list[tuple[int, str]] = []
+        #: Futures that are given the nonce of whoever writes next.
+        self.curious: list[asyncio.Future[bytes]] = []
 
     def __setitem__(self, position: Position, sealed: bytes) -> None:
         self.written.append((position, sealed))
         super().__setitem__(position, sealed)
+        for future in self.curious:
+            if not future.done():
+                future.set_result(decode_entry(position, sealed).nonce)
+        self.curious.clear()
 
     def entries(self) -> list[Entry]:
         """Return everything in the order in which it was written, claims included."""

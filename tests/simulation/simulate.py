@@ -90,8 +90,7 @@ async def _run(seed: int, patch: pytest.MonkeyPatch, log: list) -> Run:
     if max(owners) > 1:
         raise Violation("3", f"so many owners live on: {owners}")
     for event_id in world.events:
-        if event_id not in world.damaged:
-            await world.audited(event_id)
+        await world.audit(await world.serving(event_id))
     for failure in failures:
         raise failure
     fenced = sum(process.owner.phase is Phase.FENCED for process in world.processes)
@@ -121,6 +120,8 @@ async def _look_around(world: World) -> None:
             try:
                 async with asyncio.timeout(1.0):
                     await world.look(process)
+                    if world.rng.random() < 0.3:
+                        await world.audit(process)
             except TimeoutError:
                 continue  # it waits for the store
 

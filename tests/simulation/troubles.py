@@ -107,12 +107,14 @@ class Troubles:
 
     async def _writer(self) -> Process | None:
         """Wait for the next entry and return who wrote it, before the answer has arrived."""
-        before = {event_id: self._written(event_id) for event_id in self._world.events}
-        for _ in range(2_000):
-            for process in self._world.living():
-                if self._written(process.event_id) > before[process.event_id]:
+        event_id = self._rng.choice(self._world.events)
+        writer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._world.archive(event_id).curious.append(writer)
+        with suppress(TimeoutError):
+            nonce = await asyncio.wait_for(writer, 1.0)
+            for process in self._world.living(event_id):
+                if process.owner._nonce == nonce:
                     return process
-            await asyncio.sleep(0.0005)
         return None
 
     async def set_clocks_back(self) -> None:
@@ -142,6 +144,3 @@ class Troubles:
             slices = store.slices[refs[0].key]
             index = self._rng.randrange(len(slices))
             slices[index] = flip_bit(slices[index], self._rng.randrange(8 * len(slices[index])))
-
-    def _written(self, event_id: str) -> int:
-        return len(self._world.archive(event_id).written)

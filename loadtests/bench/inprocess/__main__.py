@@ -28,5 +28,8 @@ if __name__ == "__main__":
     name, *options = sys.argv[1:]
     configure_logging("WARNING")
     tune_interpreter()
-    measured = _MEASUREMENTS[name](lambda x: _tell({"progress": x}), quick="--quick" in options)
-    _tell({"result": measured})
+    try:
+        found = _MEASUREMENTS[name](lambda x: _tell({"progress": x}), quick="--quick" in options)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    _tell({"result": found})

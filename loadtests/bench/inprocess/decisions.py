@@ -15,8 +15,12 @@ _RUN = 8
 def measure(progress: Callable[[float], None], *, quick: bool) -> dict[str, Any]:
     """Time decide + apply + the checks of a turn, batch by batch, the sizes taking turns.
 
-    The commands are made outside the timed part. The smallest state is made anew for
-    every run, so that it stays about as small as it is said to be.
+    Each batch is decoded just before its turn, as it is in an owner, and outside the timed
+    part. The smallest state is made anew for every run, so that it stays about as small
+    as it is said to be.
+
+    What a larger state costs is looking up an id that is not in a large table: the memory
+    of the machine, not a step of ours.
     """
     sizes = (1_000, 10_000, 100_000) if quick else (1_000, 100_000, 1_000_000)
     runs = 10 if quick else 40
@@ -42,10 +46,9 @@ def measure(progress: Callable[[float], None], *, quick: bool) -> dict[str, Any]
 
 
 def _time(state: EventState) -> list[int]:
-    prepared = list(batches(len(state.bookings), _RUN * BATCH))
     now_ms = state.now_ms
     took_ns = []
-    for commands in prepared:
+    for commands in batches(len(state.bookings), _RUN * BATCH):
         now_ms += TURN_MS
         began = time.perf_counter_ns()
         take_turn(state, commands, now_ms)

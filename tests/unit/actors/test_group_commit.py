@@ -107,6 +107,8 @@ async def test_attempts_come_quickly_at_first_and_then_at_a_steady_pace() -> Non
     moments: list[float] = []
 
     class Deaf:
+        event_id = EVENT_ID
+
         async def append(self, _entry: Entry, _after: Position) -> None:
             moments.append(VirtualClocks.monotonic())
             raise InDoubt("nobody answers")

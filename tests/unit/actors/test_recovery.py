@@ -133,6 +133,20 @@ async def test_damage_below_the_newest_snapshot_is_not_looked_at(story) -> None:
     story.tells(await rebuild(story.journal), replayed_since=NEWER)
 
 
+async def test_a_snapshot_finished_by_an_owner_of_the_past_does_not_pass_for_damage(story) -> None:
+    """The newest is damaged, and the one to fall back to is trimmed away as it is read."""
+    newest, previous = await story.journal.snapshots()
+    story.store.slices[newest.key][0] = b""
+
+    class Overtaken(MemoryJournal):
+        async def read_snapshot(self, ref: SnapshotRef) -> list[bytes]:
+            if ref == previous:
+                await story.snapshot()
+            return await super().read_snapshot(ref)
+
+    story.tells(await rebuild(Overtaken(story.store, EVENT_ID)), replayed_since=LAST)
+
+
 # -- taking over -----------------------------------------------------------------------
 
 

@@ -1,0 +1,32 @@
+"""The benchmark measures everything that it should; what it finds is not judged here."""
+
+import json
+import subprocess
+import sys
+
+
+def test_a_quick_benchmark_measures_everybody(tmp_path):
+    finished = subprocess.run(
+        [sys.executable, "-m", "loadtests.bench", "--quick", "--output", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    (path,) = tmp_path.iterdir()
+    found = json.loads(path.read_bytes())
+    assert found["durability"] == "fsync before every answer"
+    assert {item["contender"] for item in found["rounds"]} == {
+        "durable hold",
+        "FastAPI echo",
+        "Ray call per hold",
+        "refusal, sold out",
+    }
+    assert all(item["result"]["requests"] > 0 for item in found["rounds"])
+    assert len(found["in_process"]) == 5
+    assert len(found["verdict"]) == 8
+    for package in ("ray", "fastapi", "redis", "msgspec"):
+        assert found["machine"]["packages"][package]
+    for finding in found["verdict"]:
+        assert finding["what"] in " ".join(finished.stdout.split())

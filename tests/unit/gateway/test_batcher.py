@@ -1,0 +1,475 @@
+"""Lanes: batches form by themselves, every command is answered, nothing is asked twice in vain."""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from actors.contract import OwnerGone
+from actors.wire import (
+    Answers,
+    Envelope,
+    Halted,
+    Overloaded,
+    Recovering,
+    Reply,
+    decode_batch,
+    encode_reply,
+)
+from engine.domain.commands import Command, Item, ReadAvailability
+from engine.domain.outcomes import DONE, Refusal, Refused
+from engine.domain.views import Availability, TypeCounts
+from engine.limits import (
+    BATCH_COMMANDS_MAX,
+    BATCHES_IN_FLIGHT_MAX,
+    EVENTS_REMEMBERED_MAX,
+    GATEWAY_COMMANDS_MAX,
+    LANE_COMMANDS_MAX,
+    NEXT_BATCH_COMMANDS_MIN,
+    REQUEST_DEADLINE_MS,
+)
+from gateway import batcher
+from gateway.batcher import Answer, Batcher, Lane, Unanswered
+from tests.unit.engine.domain.given import EVENT_ID, hold
+from tests.virtual_time import VirtualClocks
+
+GA = (Item("ga", 1),)
+
+
+def counts(
+    sequence: int = 7, *, available: int = 0, held: int = 0, limited: bool = False
+) -> Availability:
+    kind = TypeCounts("ga", 10, available, held, 10 - available - held, 0, 6)
+    return Availability(EVENT_ID, sequence, 0, True, limited, (kind,))
+
+
+class FakeOwners:
+    """Notes every batch and answers with what the test says, when the test says so.
+
+    `reply` makes the answer of a batch; where it raises, no answer comes.
+    """
+
+    def __init__(self) -> None:
+        self.batches: list[list[Envelope]] = []
+        self.in_flight = 0
+        self.in_flight_max = 0
+        self.open = asyncio.Event()
+        self.open.set()
+        self.takes_seconds = 0.0
+        self.availability: Availability | None = None
+        self.reply: Callable[[list[Envelope]], Reply] = self.done
+
+    @property
+    def sizes(self) -> list[int]:
+        return [len(batch) for batch in self.batches]
+
+    def done(self, batch: list[Envelope]) -> Reply:
+        return Answers([DONE] * len(batch), self.availability)
+
+    async def submit(self, event_id: str, data: bytes) -> bytes:
+        assert event_id == EVENT_ID
+        batch = decode_batch(data)
+        self.batches.append(batch)
+        self.in_flight += 1
+        self.in_flight_max = max(self.in_flight_max, self.in_flight)
+        try:
+            await asyncio.sleep(self.takes_seconds)
+            await self.open.wait()
+            return encode_reply(self.reply(batch))
+        finally:
+            self.in_flight -= 1
+
+
+@pytest.fixture(autouse=True)
+def virtual(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batcher, "time", VirtualClocks)
+
+
+@pytest.fixture
+async def owners() -> FakeOwners:
+    return FakeOwners()
+
+
+@pytest.fixture
+async def lanes(owners: FakeOwners) -> Batcher:
+    return Batcher(owners)
+
+
+@pytest.fixture
+async def lane(lanes: Batcher) -> Lane:
+    return lanes.lane(EVENT_ID)
+
+
+def command(number: int = 0) -> Command:
+    return hold("ann", key=str(number), ga=1)
+
+
+async def fill(lane: Lane) -> list[asyncio.Future[Answer]]:
+    """Have as many batches under way as there may be."""
+    asked = [lane.ask(command())]
+    await asyncio.sleep(0.001)
+    asked += [lane.ask(command(number)) for number in range(1, NEXT_BATCH_COMMANDS_MIN + 1)]
+    await asyncio.sleep(0.001)
+    return asked
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+# -- batches ---------------------------------------------------------------------------
+
+
+async def test_a_command_alone_waits_for_nothing(owners, lane) -> None:
+    began = now()
+    assert await lane.ask(command()) == (DONE, 0)
+    assert now() == began
+    assert owners.sizes == [1]
+
+
+async def test_what_arrives_in_one_round_of_the_loop_is_one_batch(owners, lane) -> None:
+    await asyncio.gather(*(lane.ask(command(number)) for number in range(100)))
+    assert owners.sizes == [100]
+    assert [envelope.command for envelope in owners.batches[0]] == [
+        command(number) for number in range(100)
+    ]
+
+
+async def test_what_arrives_while_two_are_under_way_makes_the_next_one(owners, lane) -> None:
+    owners.open.clear()
+    asked = await fill(lane)
+    for number in range(50):
+        asked.append(lane.ask(command(number)))
+        await asyncio.sleep(0.001)
+    assert owners.sizes == [1, NEXT_BATCH_COMMANDS_MIN]
+    owners.open.set()
+    await asyncio.gather(*asked)
+    assert owners.sizes == [1, NEXT_BATCH_COMMANDS_MIN, 50]
+    assert owners.in_flight_max == BATCHES_IN_FLIGHT_MAX
+
+
+async def test_a_few_commands_wait_for_the_batch_before_them(owners, lane) -> None:
+    owners.open.clear()
+    asked = [lane.ask(command())]
+    await asyncio.sleep(0.001)
+    asked += [lane.ask(command(number)) for number in range(1, NEXT_BATCH_COMMANDS_MIN)]
+    await asyncio.sleep(0.001)
+    assert owners.sizes == [1]
+    owners.open.set()
+    await asyncio.gather(*asked)
+    assert owners.sizes == [1, NEXT_BATCH_COMMANDS_MIN - 1]
+
+
+async def test_never_are_more_than_two_batches_under_way(owners, lane) -> None:
+    owners.takes_seconds = 0.01
+    asked = [lane.ask(command(number)) for number in range(4 * BATCH_COMMANDS_MAX)]
+    await asyncio.gather(*asked)
+    assert owners.sizes == [BATCH_COMMANDS_MAX] * 4
+    assert owners.in_flight_max == BATCHES_IN_FLIGHT_MAX
+
+
+async def test_each_command_gets_its_own_answer(owners, lane) -> None:
+    outcomes = [Refused(Refusal.SOLD_OUT, str(number)) for number in range(10)]
+    owners.reply = lambda _batch: Answers(list(outcomes), counts(41))
+    answers = await asyncio.gather(*(lane.ask(command(number)) for number in range(10)))
+    assert answers == [(outcome, 41) for outcome in outcomes]
+
+
+async def test_a_command_takes_along_how_long_its_client_still_waits(owners, lane) -> None:
+    owners.open.clear()
+    at_once, later = lane.ask(command(0)), lane.ask(command(1), budget_ms=2_000)
+    await asyncio.sleep(0.001)
+    waiting = lane.ask(command(2))
+    await asyncio.sleep(1)
+    owners.open.set()
+    await asyncio.gather(at_once, later, waiting)
+    budgets = [envelope.budget_ms for batch in owners.batches for envelope in batch]
+    assert budgets[:2] == [REQUEST_DEADLINE_MS, 2_000]
+    assert budgets[2] == pytest.approx(REQUEST_DEADLINE_MS - 1_000, abs=2)
+
+
+# -- the answer always comes -----------------------------------------------------------
+
+
+async def test_a_silent_owner_is_recovering_after_the_deadline(owners, lane) -> None:
+    owners.open.clear()
+    began = now()
+    asked = [*await fill(lane), lane.ask(command())]  # under way, and one that waits
+    answers = await asyncio.gather(*asked)
+    assert set(answers) == {(Unanswered.RECOVERING, 0)}
+    assert REQUEST_DEADLINE_MS / 1_000 <= now() - began <= REQUEST_DEADLINE_MS / 1_000 + 0.25
+
+
+async def test_a_deadline_may_be_shorter(owners, lane) -> None:
+    owners.open.clear()
+    began = now()
+    assert await lane.ask(command(), budget_ms=300) == (Unanswered.RECOVERING, 0)
+    assert now() - began < 0.5
+
+
+async def test_an_answer_that_comes_too_late_is_nobodys(owners, lane) -> None:
+    owners.open.clear()
+    assert (await lane.ask(command()))[0] is Unanswered.RECOVERING
+    owners.open.set()
+    await asyncio.sleep(0.01)
+    assert lane.idle
+    assert await lane.ask(command(1)) == (DONE, 0)
+
+
+async def test_a_client_that_leaves_takes_nothing_with_it(owners, lanes, lane) -> None:
+    owners.open.clear()
+    leaving, staying = lane.ask(command(0)), lane.ask(command(1))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    owners.open.set()
+    assert await staying == (DONE, 0)
+    await asyncio.sleep(0)
+    assert lane.idle
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [(Overloaded(), Unanswered.OVERLOADED), (Halted("gap"), Unanswered.EVENT_HALTED)],
+)
+async def test_an_owner_that_declines_is_not_asked_again(owners, lane, reply, code) -> None:
+    owners.reply = lambda _batch: reply
+    answers = await asyncio.gather(lane.ask(command(0)), lane.ask(command(1)))
+    assert answers == [(code, 0)] * 2
+    assert owners.sizes == [2]
+
+
+async def test_a_command_whose_turn_came_too_late_is_overloaded(owners, lane) -> None:
+    owners.reply = lambda _batch: Answers([None, DONE], counts(3))
+    answers = await asyncio.gather(lane.ask(command(0)), lane.ask(command(1)))
+    assert answers == [(Unanswered.OVERLOADED, 3), (DONE, 3)]
+
+
+# -- retries ---------------------------------------------------------------------------
+
+
+def gone(_batch: list[Envelope]) -> Reply:
+    raise OwnerGone("killed")
+
+
+def recovering(_batch: list[Envelope]) -> Reply:
+    return Recovering()
+
+
+@pytest.mark.parametrize("trouble", [gone, recovering])
+async def test_what_was_not_answered_is_sent_again_as_it_was(owners, lane, trouble) -> None:
+    owners.reply = trouble
+    asked = [lane.ask(command(number)) for number in range(3)]
+    await asyncio.sleep(1.9)
+    assert not any(answer.done() for answer in asked)
+    owners.reply = owners.done
+    began = now()
+    assert await asyncio.gather(*asked) == [(DONE, 0)] * 3
+    assert now() - began <= 0.25
+    commands = [[envelope.command for envelope in batch] for batch in owners.batches]
+    assert commands == [[command(0), command(1), command(2)]] * len(commands)
+    budgets = [batch[0].budget_ms for batch in owners.batches]
+    assert budgets == sorted(budgets, reverse=True)
+    assert 8 <= len(budgets) <= 20
+
+
+async def test_an_owner_that_never_returns_is_given_up_at_the_deadline(owners, lane) -> None:
+    owners.reply = gone
+    assert await lane.ask(command()) == (Unanswered.RECOVERING, 0)
+    await asyncio.sleep(1)
+    tries = len(owners.batches)
+    await asyncio.sleep(10)
+    assert len(owners.batches) == tries
+    assert lane.idle
+
+
+async def test_only_those_whose_client_still_waits_are_sent_again(owners, lane) -> None:
+    owners.reply = gone
+    short, long = lane.ask(command(0), budget_ms=500), lane.ask(command(1))
+    assert await short == (Unanswered.RECOVERING, 0)
+    owners.reply = owners.done
+    assert await long == (DONE, 0)
+    assert [envelope.command for envelope in owners.batches[-1]] == [command(1)]
+
+
+async def test_a_reply_that_cannot_be_read_ends_one_batch_and_no_other(owners, lane) -> None:
+    errors = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, about: errors.append(about))
+
+    async def nonsense(_event_id: str, _data: bytes) -> bytes:
+        await asyncio.sleep(0.01)
+        return b"\xc1"
+
+    submit, owners.submit = owners.submit, nonsense
+    unread = await fill(lane)
+    waiting = [lane.ask(command(number)) for number in range(2, 5)]
+    owners.submit = submit
+    began = now()
+    assert set(await asyncio.gather(*unread)) == {(Unanswered.RECOVERING, 0)}
+    assert await asyncio.gather(*waiting) == [(DONE, 0)] * 3
+    assert now() - began <= 0.01, "the others have waited for the deadline"
+    assert isinstance(errors[0]["exception"], msgspec.DecodeError)
+
+
+# -- bounds ----------------------------------------------------------------------------
+
+
+async def test_a_full_lane_says_so_at_once(owners, lane) -> None:
+    owners.open.clear()
+    await fill(lane)
+    waiting = [lane.ask(command(number)) for number in range(LANE_COMMANDS_MAX)]
+    refused = lane.ask(command())
+    assert refused.done()
+    assert refused.result() == (Unanswered.OVERLOADED, 0)
+    assert not waiting[-1].done()
+    owners.open.set()
+    assert set(await asyncio.gather(*waiting)) == {(DONE, 0)}
+    assert await lane.ask(command()) == (DONE, 0)
+
+
+async def test_a_full_gateway_says_so_at_once_on_every_lane(owners, lanes) -> None:
+    owners.open.clear()
+    busy = [lanes.lane(f"evt_{number:012d}") for number in range(8)]
+    for number in range(GATEWAY_COMMANDS_MAX):
+        busy[number % 8].ask(command())
+    idle = lanes.lane(EVENT_ID)
+    assert idle.ask(command()).result() == (Unanswered.OVERLOADED, 0)
+    assert lanes.load.commands == GATEWAY_COMMANDS_MAX
+    await asyncio.sleep(REQUEST_DEADLINE_MS / 1_000 + 0.3)
+    assert lanes.load.commands == 0
+    owners.open.set()
+    assert await idle.ask(command()) == (DONE, 0)
+
+
+async def test_what_was_answered_no_longer_counts_as_load(owners, lanes, lane) -> None:
+    await asyncio.gather(*(lane.ask(command(number)) for number in range(10)))
+    owners.reply = lambda _batch: Overloaded()
+    await lane.ask(command())
+    assert lanes.load.commands == 0
+
+
+async def test_idle_lanes_are_forgotten_and_busy_ones_are_not(
+    owners, lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert EVENTS_REMEMBERED_MAX > 3
+    monkeypatch.setattr(batcher, "EVENTS_REMEMBERED_MAX", 3)
+    owners.open.clear()
+    busy = lanes.lane(EVENT_ID)
+    waiting = busy.ask(command())
+    for number in range(10):
+        lanes.lane(f"evt_{number:012d}")
+    assert lanes.known_lane(EVENT_ID) is busy
+    assert lanes.known_lane("evt_000000000000") is None
+    assert lanes.known_lane("evt_000000000009") is not None
+    owners.open.set()
+    assert await waiting == (DONE, 0)
+
+
+# -- availability ----------------------------------------------------------------------
+
+
+async def test_a_lane_refuses_nothing_before_it_knows_anything(lane) -> None:
+    assert lane.refusal(GA) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "code"),
+    [
+        (counts(held=0), Refusal.SOLD_OUT),
+        (counts(held=4), Refusal.NOT_ENOUGH),
+        (counts(available=1), None),
+        (counts(limited=True), None),
+    ],
+)
+async def test_an_exhausted_stock_is_refused_with_its_sequence(owners, lane, known, code) -> None:
+    owners.availability = known
+    await lane.ask(command())
+    refusal = lane.refusal(GA)
+    if code is None:
+        assert refusal is None
+        return
+    refused, sequence = refusal
+    assert (refused.code, sequence) == (code, 7)
+
+
+async def test_nothing_is_refused_from_what_is_older_than_a_tenth_of_a_second(owners, lane) -> None:
+    owners.availability = counts()
+    await lane.ask(command())
+    await asyncio.sleep(0.099)
+    assert lane.refusal(GA) is not None
+    await asyncio.sleep(0.002)
+    assert lane.refusal(GA) is None
+
+
+async def test_availability_is_as_old_as_the_question_not_as_the_answer(owners, lane) -> None:
+    owners.availability = counts()
+    owners.takes_seconds = 0.08
+    await lane.ask(command())
+    assert lane.refusal(GA) is not None
+    await asyncio.sleep(0.03)
+    assert lane.refusal(GA) is None
+
+
+async def test_an_older_answer_does_not_replace_a_newer_one(owners, lane) -> None:
+    answers = iter([counts(9), counts(8, available=5)])
+    owners.reply = lambda batch: Answers([DONE] * len(batch), next(answers))
+    await lane.ask(command(0))
+    await lane.ask(command(1))
+    assert lane.availability == counts(9)
+
+
+async def test_reading_asks_only_when_what_is_known_is_too_old(owners, lane) -> None:
+    owners.availability = counts()
+    assert await lane.read_availability() == counts()
+    assert await lane.read_availability() == counts()
+    assert len(owners.batches) == 1
+    await asyncio.sleep(0.2)
+    owners.availability = counts(8)
+    assert await lane.read_availability() == counts(8)
+    assert [envelope.command for batch in owners.batches for envelope in batch] == [
+        ReadAvailability()
+    ] * 2
+
+
+async def test_many_readers_ask_one_question(owners, lane) -> None:
+    owners.availability = counts()
+    owners.takes_seconds = 0.01
+    found = await asyncio.gather(*(lane.read_availability() for _ in range(500)))
+    assert found == [counts()] * 500
+    assert owners.sizes == [1]
+
+
+async def test_a_reader_that_leaves_does_not_end_the_question_of_the_others(owners, lane) -> None:
+    owners.availability = counts()
+    owners.takes_seconds = 0.05
+    leaving = asyncio.create_task(lane.read_availability())
+    staying = asyncio.create_task(lane.read_availability())
+    await asyncio.sleep(0.01)
+    leaving.cancel()
+    assert await staying == counts()
+
+
+async def test_a_slow_owner_is_read_all_the_same(owners, lane) -> None:
+    """Its answer is older than the limit, but not older than the question."""
+    owners.availability = counts()
+    owners.takes_seconds = 0.5
+    began = now()
+    assert await asyncio.gather(*(lane.read_availability() for _ in range(3))) == [counts()] * 3
+    assert now() - began <= 1.1
+    late = asyncio.create_task(lane.read_availability())
+    await asyncio.sleep(0.3)
+    owners.availability = counts(8)
+    assert (await late).sequence == 8
+    assert len(owners.batches) <= 3
+
+
+async def test_reading_an_event_that_is_none_says_so(owners, lane) -> None:
+    owners.reply = lambda _batch: Answers([Refused(Refusal.EVENT_NOT_FOUND)], None)
+    assert await lane.read_availability() is None
+
+
+async def test_reading_from_a_dead_owner_ends_at_the_deadline(owners, lane) -> None:
+    owners.reply = gone
+    began = now()
+    assert await lane.read_availability() is Unanswered.RECOVERING
+    assert now() - began <= REQUEST_DEADLINE_MS / 1_000 + 0.25
