@@ -25,6 +25,7 @@ from engine.journal.connect import connect
 from gateway.app import make_app
 from gateway.auth import Tokens, derive_key
 from gateway.launch import Launch
+from gateway.one_write import OneWriteProtocol
 from gateway.rate_limits import RateLimits
 from gateway.service import Service
 
@@ -84,7 +85,7 @@ def run(launch: Launch) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=OneWriteProtocol,
         ws="none",
         lifespan="off",
         access_log=False,

@@ -85,6 +85,38 @@ class Buyers:
         asked = Asked(RELEASE, customer, booking_id=booking_id)
         return await self._call(asked, "DELETE", f"/api/v1/bookings/{booking_id}")
 
+    @asynccontextmanager
+    async def asking(self, customers: int = 32) -> AsyncIterator[None]:
+        """Have so many customers ask for a ticket, and another, for the length of a block.
+
+        Requests under way at its end are awaited, and those without an answer repeated
+        until they have one.
+        """
+        done = asyncio.Event()
+        before = len(self.calls)
+        tasks = [
+            asyncio.create_task(self._keep_asking(f"buyer-{number}", done))
+            for number in range(customers)
+        ]
+        try:
+            yield
+        finally:
+            done.set()
+            await asyncio.gather(*tasks)
+        await self.insist_on([call for call in self.calls[before:] if call.outcome == UNKNOWN])
+
+    async def _keep_asking(self, customer: str, done: asyncio.Event) -> None:
+        for number in itertools.count(1):
+            if done.is_set():
+                return
+            call = await self.hold(customer, f"load-{number}")
+            if call.outcome == UNKNOWN:
+                await asyncio.sleep(0.05)
+
+    def under_way(self, at: float) -> list[Call]:
+        """Return the calls that were asked and not yet answered at a time."""
+        return [call for call in self.calls if call.asked_at < at < call.answered_at]
+
     async def _call(self, asked: "Asked", method: str, path: str, **request: Any) -> Call:
         headers = request.pop("headers", {})
         headers["authorization"] = f"Bearer {tokens.make('buyer', asked.customer)}"
@@ -158,16 +190,6 @@ class Buyers:
         record.unlink()
         self.calls += calls
         return calls, result
-
-    async def rush_until(
-        self, done: asyncio.Event, customers: Sequence[str], connections: int = 32
-    ) -> list[Call]:
-        """Have crowd after crowd ask for tickets until `done` is set."""
-        calls: list[Call] = []
-        while not done.is_set():
-            more, _ = await self.rush(customers, connections=connections, seconds=1.0)
-            calls += more
-        return calls
 
     # -- the organizer's side ------------------------------------------------------
 

@@ -47,6 +47,20 @@ async def test_killed_between_answer_and_response_the_retry_elsewhere_gets_the_s
         await verify(buyers)
 
 
+async def test_gateways_killed_in_turn_under_load_lose_nothing_that_anyone_was_told(far: Far):
+    service = far.service
+    async with on_sale(service, 50_000) as buyers:
+        async with buyers.asking():
+            for _ in range(2):
+                await asyncio.sleep(0.5)
+                for gateway in service.gateways():
+                    os.kill(gateway, signal.SIGKILL)
+                    await buyers.held("dora", str(gateway))
+                await until(lambda: len(service.gateways()) == 2, 10.0, "they are replaced")
+        verdict = await verify(buyers)
+        assert verdict.unknown > 0, "nobody noticed"
+
+
 def _server_of(answer: httpx.Response, service: Service) -> int:
     """Return the process at the other end of a connection: the one that has its socket."""
     stream = answer.extensions["network_stream"]

@@ -294,7 +294,7 @@ async def _asking(onsale: InProcess) -> list[tuple[str, str, str | None, object]
         (Recovering(), "recovering", True),
         (OwnerGone("dead"), "recovering", True),
     ],
-    ids=lambda value: type(value).__name__,
+    ids=["overloaded", "halted", "recovering", "gone"],
 )
 async def test_an_owner_that_cannot_answer_is_a_503(
     onsale: InProcess, monkeypatch: pytest.MonkeyPatch, instead, code: str, retryable: bool

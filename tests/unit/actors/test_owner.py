@@ -188,6 +188,14 @@ async def test_a_batch_that_is_no_batch_hurts_nobody_else(stage) -> None:
     assert await held(owner, "ann", ga=1)
 
 
+async def test_the_live_facts_do_not_wait_for_the_next_command(stage) -> None:
+    owner = await stage.on_sale()
+    await asyncio.sleep(0.5)
+    asked_at = now_ms()
+    assert await owner.live_facts() is not None
+    assert now_ms() - asked_at < 100
+
+
 async def test_the_live_facts_are_of_one_and_the_same_moment_under_load(stage) -> None:
     owner = await stage.on_sale(capacities={"ga": 1_000})
     for number in range(30):
@@ -273,6 +281,66 @@ async def test_many_snapshots_under_load_keep_every_digest_the_same(stage, monke
     recovered = await follower.live_facts()
     assert (recovered.sequence, recovered.digest) == (facts.sequence, facts.digest)
     check_fully(follower.state)
+
+
+async def test_a_snapshot_is_written_every_so_many_records_and_not_between(
+    stage, monkeypatch
+) -> None:
+    monkeypatch.setattr(owner_module, "SNAPSHOT_RECORDS_MIN", 10)
+    owner = await stage.on_sale(capacities={"ga": 100})
+    seen = set()
+    for number in range(19):
+        await held(owner, f"c{number}", ga=1)
+        await asyncio.sleep(0.1)
+        seen |= {ref.sequence for ref in await stage.journal().snapshots()}
+    assert seen == {10, 20}
+
+
+async def test_an_event_with_many_bookings_is_snapshotted_less_often(stage, monkeypatch) -> None:
+    """Half as many records as there are bookings: snapshots stay a constant share of the work."""
+    monkeypatch.setattr(owner_module, "SNAPSHOT_RECORDS_MIN", 2)
+    owner = await stage.on_sale(capacities={"ga": 200})
+    await outcomes(owner, *(hold(f"c{number}", ga=1) for number in range(40)))
+    written = []
+    for number in range(40, 85):
+        await asyncio.sleep(1)
+        written.append(len(await stage.journal().snapshots()))
+        await held(owner, f"c{number}", ga=1)
+    assert written[:35] == [1] * 35
+    assert written[-1] == 2
+
+
+async def test_one_snapshot_is_written_at_a_time(stage, monkeypatch) -> None:
+    monkeypatch.setattr(owner_module, "SNAPSHOT_RECORDS_MIN", 2)
+    owner = await stage.on_sale(capacities={"ga": 100})
+    begin, begun = owner._journal.begin_snapshot, []
+
+    async def slowly(*args: object) -> str:
+        begun.append(args)
+        await asyncio.sleep(10)
+        return await begin(*args)
+
+    monkeypatch.setattr(owner._journal, "begin_snapshot", slowly)
+    for number in range(10):
+        await held(owner, f"c{number}", ga=1)
+    await asyncio.sleep(9)
+    assert len(begun) == 1
+    await asyncio.sleep(2)
+    await held(owner, "late", ga=1)
+    assert len(begun) == 2
+
+
+async def test_an_owner_that_had_much_to_replay_spares_the_next_one_that(
+    stage, monkeypatch
+) -> None:
+    first = await stage.on_sale()
+    for number in range(5):
+        await held(first, f"c{number}", ga=1)
+    await stage.crash(first)
+    monkeypatch.setattr(owner_module, "SNAPSHOT_RECORDS_MIN", 5)
+    await held(await stage.serving(), "late", ga=1)
+    await asyncio.sleep(1)
+    assert [ref.sequence for ref in await stage.journal().snapshots()] == [7]
 
 
 async def test_a_snapshot_that_the_store_did_not_take_is_given_up_and_tried_again(

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from actors import owner as owner_module
 from actors.owner import Phase
 from actors.wire import Answers, Recovering
 from engine.domain.booking import Status
@@ -67,6 +68,35 @@ async def test_a_grant_that_was_durable_before_the_successor_came_is_given_by_ei
 async def test_an_idle_owner_finds_out_by_itself_that_it_has_a_successor(stage) -> None:
     old = await stage.on_sale()
     await stage.serving()
+    await asyncio.sleep(6)
+    assert stage.left == [(old, Phase.FENCED)]
+
+
+async def test_an_owner_that_holds_something_finds_out_long_before_it_expires(stage) -> None:
+    old = await stage.on_sale()
+    await held(old, "ann", ga=1)
+    await stage.serving()
+    await asyncio.sleep(6)
+    assert stage.left == [(old, Phase.FENCED)]
+
+
+async def test_a_snapshot_that_a_successor_has_overtaken_is_given_up(
+    stage, monkeypatch, logged
+) -> None:
+    monkeypatch.setattr(owner_module, "SNAPSHOT_RECORDS_MIN", 3)
+    old = await stage.on_sale()
+    begin = old._journal.begin_snapshot
+
+    async def overtaken(*args: object) -> str:
+        key = await begin(*args)
+        await stage.serving()
+        return key
+
+    monkeypatch.setattr(old._journal, "begin_snapshot", overtaken)
+    await held(old, "ann", ga=1)
+    await held(old, "bob", ga=1)
+    await until(lambda: "snapshot_abandoned" in {line["event"] for line in logged})
+    assert await stage.journal().snapshots() == []
     await asyncio.sleep(6)
     assert stage.left == [(old, Phase.FENCED)]
 

@@ -2,10 +2,13 @@
 
 import asyncio
 
+import pytest
+
+from actors import owner as owner_module
 from actors.owner import Phase
 from actors.wire import Answers, Recovering, Reply
 from engine.domain.booking import Status
-from engine.domain.commands import CreateEvent, ReadAvailability
+from engine.domain.commands import ReadAvailability
 from engine.journal.contract import Unavailable
 from engine.journal.entry import Position
 from tests.unit.actors.given import (
@@ -15,7 +18,7 @@ from tests.unit.actors.given import (
     submitted,
     until,
 )
-from tests.unit.engine.domain.given import EVENT_ID, TTL_MS, an_event, hold, release
+from tests.unit.engine.domain.given import EVENT_ID, TTL_MS, hold, release
 from tests.virtual_time import now_ms
 
 # -- rest ------------------------------------------------------------------------------
@@ -63,17 +66,32 @@ async def test_every_command_puts_rest_off(stage) -> None:
     assert owner.phase is Phase.SERVING
 
 
-async def test_an_owner_does_not_rest_shortly_before_its_sale_opens(stage) -> None:
-    opens_at_ms = now_ms() + 400_000
-    owner = await stage.serving(idle_seconds=60.0)
-    await outcomes(owner, CreateEvent(an_event(opens_at_ms=opens_at_ms)))
-    await until(lambda: owner.phase is not Phase.SERVING)
-    assert opens_at_ms - now_ms() > 120_000, "it rested long before"
-    awake = await stage.serving(idle_seconds=60.0)
-    await asyncio.sleep((opens_at_ms - now_ms()) / 1_000 - 100)
-    awake = awake if awake.phase is Phase.SERVING else await stage.serving(idle_seconds=60.0)
-    await asyncio.sleep((opens_at_ms - now_ms()) / 1_000 - 1)
-    assert awake.phase is Phase.SERVING
+@pytest.mark.parametrize(("opens_in_seconds", "rests"), [(150, False), (200, True), (-5, True)])
+async def test_an_owner_does_not_rest_shortly_before_its_sale_opens(
+    stage, opens_in_seconds: int, rests: bool
+) -> None:
+    """Idle after a minute; to start it again would take a warm-up of another."""
+    owner = await stage.on_sale(idle_seconds=60.0, opens_at_ms=now_ms() + opens_in_seconds * 1_000)
+    await asyncio.sleep(70)
+    assert (owner.phase is Phase.RESTING) == rests
+
+
+async def test_an_owner_finishes_its_snapshot_before_it_rests(stage, monkeypatch) -> None:
+    monkeypatch.setattr(owner_module, "SNAPSHOT_RECORDS_MIN", 3)
+    owner = await stage.on_sale(idle_seconds=60.0)
+    write = owner._journal.write_slice
+
+    async def slowly(*args: object) -> None:
+        await asyncio.sleep(100)
+        await write(*args)
+
+    monkeypatch.setattr(owner._journal, "write_slice", slowly)
+    await held(owner, "ann", ga=1)
+    await outcomes(owner, release("ann"))
+    await asyncio.sleep(70)
+    assert stage.left == []
+    await until(lambda: bool(stage.left))
+    assert [ref.sequence for ref in await stage.journal().snapshots()] == [3]
 
 
 async def test_an_owner_rests_without_a_snapshot_when_nothing_was_written(stage) -> None:
@@ -125,6 +143,8 @@ async def test_an_owner_that_cannot_note_its_rest_serves_on(stage, monkeypatch) 
         away.setattr(owner._journal, "rest", no_answer)
         await until(lambda: bool(attempts))
         await asyncio.sleep(1)
+        await asyncio.sleep(30)
+        assert len(attempts) == 1, "it tries again and again"
         assert await held(owner, "ann", ga=1)
     assert stage.left == []
     assert EVENT_ID in stage.store.awake

@@ -183,7 +183,7 @@ async def test_taking_over_waits_for_a_store_that_is_away_for_as_long_as_it_take
 ) -> None:
     story.store.away = True
     taking = asyncio.create_task(take_over(story.journal, THEIRS, NOW_MS, b""))
-    await asyncio.sleep(300)
+    await asyncio.sleep(303.3)
     assert not taking.done()
     story.store.away = False
     returned_at = VirtualClocks.monotonic()

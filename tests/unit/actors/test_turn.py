@@ -217,6 +217,14 @@ async def test_a_command_within_its_budget_is_decided_beside_one_that_is_late() 
     assert isinstance(prompt.reply.result().outcomes[0], Granted)
 
 
+async def test_a_command_whose_budget_is_just_used_up_is_in_time() -> None:
+    sale = Sale()
+    batch = waiting(hold("ann", ga=1), budget_ms=500)
+    await asyncio.sleep(0.5)
+    (granted,) = answers(taken(sale, batch), sale.state, batch).outcomes
+    assert isinstance(granted, Granted)
+
+
 async def test_a_client_that_no_longer_waits_at_all_is_late() -> None:
     sale = Sale()
     batch = waiting(hold("ann", ga=1), budget_ms=-1)

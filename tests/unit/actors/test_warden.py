@@ -261,7 +261,7 @@ async def test_without_the_store_the_warden_goes_on_asking_those_it_knows(
 
 
 async def test_without_the_store_nobody_is_killed_and_the_silent_are_remembered(
-    owners, catalogue, watching
+    owners, catalogue, watching, logged
 ) -> None:
     catalogue.events_awake = ["a"]
     await asyncio.sleep(2.5)
@@ -269,6 +269,7 @@ async def test_without_the_store_nobody_is_killed_and_the_silent_are_remembered(
     catalogue.away = True
     await asyncio.sleep(30)
     assert owners.killed == [], "who claimed the journal last is not known"
+    assert "owner_not_killed" in {line["event"] for line in logged}
     catalogue.away = False
     await asyncio.sleep(4)
     assert owners.killed[:1] == ["a"]

@@ -1,25 +1,16 @@
 """Lanes: batches form by themselves, every command is answered, nothing is asked twice in vain."""
 
 import asyncio
-from collections.abc import Callable
 
 import msgspec
 import pytest
 
-from actors.contract import OwnerGone
 from actors.wire import (
     Answers,
-    Envelope,
     Halted,
     Overloaded,
-    Recovering,
-    Reply,
-    decode_batch,
-    encode_reply,
 )
-from engine.domain.commands import Command, Item, ReadAvailability
 from engine.domain.outcomes import DONE, Refusal, Refused
-from engine.domain.views import Availability, TypeCounts
 from engine.limits import (
     BATCH_COMMANDS_MAX,
     BATCHES_IN_FLIGHT_MAX,
@@ -30,79 +21,9 @@ from engine.limits import (
     REQUEST_DEADLINE_MS,
 )
 from gateway import batcher
-from gateway.batcher import Answer, Batcher, Lane, Unanswered
-from tests.unit.engine.domain.given import EVENT_ID, hold
-from tests.virtual_time import VirtualClocks
-
-GA = (Item("ga", 1),)
-
-
-def counts(
-    sequence: int = 7, *, available: int = 0, held: int = 0, limited: bool = False
-) -> Availability:
-    kind = TypeCounts("ga", 10, available, held, 10 - available - held, 0, 6)
-    return Availability(EVENT_ID, sequence, 0, True, limited, (kind,))
-
-
-class FakeOwners:
-    """Notes every batch and answers with what the test says, when the test says so.
-
-    `reply` makes the answer of a batch; where it raises, no answer comes.
-    """
-
-    def __init__(self) -> None:
-        self.batches: list[list[Envelope]] = []
-        self.in_flight = 0
-        self.in_flight_max = 0
-        self.open = asyncio.Event()
-        self.open.set()
-        self.takes_seconds = 0.0
-        self.availability: Availability | None = None
-        self.reply: Callable[[list[Envelope]], Reply] = self.done
-
-    @property
-    def sizes(self) -> list[int]:
-        return [len(batch) for batch in self.batches]
-
-    def done(self, batch: list[Envelope]) -> Reply:
-        return Answers([DONE] * len(batch), self.availability)
-
-    async def submit(self, event_id: str, data: bytes) -> bytes:
-        assert event_id == EVENT_ID
-        batch = decode_batch(data)
-        self.batches.append(batch)
-        self.in_flight += 1
-        self.in_flight_max = max(self.in_flight_max, self.in_flight)
-        try:
-            await asyncio.sleep(self.takes_seconds)
-            await self.open.wait()
-            return encode_reply(self.reply(batch))
-        finally:
-            self.in_flight -= 1
-
-
-@pytest.fixture(autouse=True)
-def virtual(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batcher, "time", VirtualClocks)
-
-
-@pytest.fixture
-async def owners() -> FakeOwners:
-    return FakeOwners()
-
-
-@pytest.fixture
-async def lanes(owners: FakeOwners) -> Batcher:
-    return Batcher(owners)
-
-
-@pytest.fixture
-async def lane(lanes: Batcher) -> Lane:
-    return lanes.lane(EVENT_ID)
-
-
-def command(number: int = 0) -> Command:
-    return hold("ann", key=str(number), ga=1)
+from gateway.batcher import Answer, Lane, Unanswered
+from tests.unit.engine.domain.given import EVENT_ID
+from tests.unit.gateway.fake_owners import command, counts, gone, now, recovering
 
 
 async def fill(lane: Lane) -> list[asyncio.Future[Answer]]:
@@ -112,10 +33,6 @@ async def fill(lane: Lane) -> list[asyncio.Future[Answer]]:
     asked += [lane.ask(command(number)) for number in range(1, NEXT_BATCH_COMMANDS_MIN + 1)]
     await asyncio.sleep(0.001)
     return asked
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 # -- batches ---------------------------------------------------------------------------
@@ -248,14 +165,6 @@ async def test_a_command_whose_turn_came_too_late_is_overloaded(owners, lane) ->
 # -- retries ---------------------------------------------------------------------------
 
 
-def gone(_batch: list[Envelope]) -> Reply:
-    raise OwnerGone("killed")
-
-
-def recovering(_batch: list[Envelope]) -> Reply:
-    return Recovering()
-
-
 @pytest.mark.parametrize("trouble", [gone, recovering])
 async def test_what_was_not_answered_is_sent_again_as_it_was(owners, lane, trouble) -> None:
     owners.reply = trouble
@@ -363,113 +272,3 @@ async def test_idle_lanes_are_forgotten_and_busy_ones_are_not(
     assert lanes.known_lane("evt_000000000009") is not None
     owners.open.set()
     assert await waiting == (DONE, 0)
-
-
-# -- availability ----------------------------------------------------------------------
-
-
-async def test_a_lane_refuses_nothing_before_it_knows_anything(lane) -> None:
-    assert lane.refusal(GA) is None
-
-
-@pytest.mark.parametrize(
-    ("known", "code"),
-    [
-        (counts(held=0), Refusal.SOLD_OUT),
-        (counts(held=4), Refusal.NOT_ENOUGH),
-        (counts(available=1), None),
-        (counts(limited=True), None),
-    ],
-)
-async def test_an_exhausted_stock_is_refused_with_its_sequence(owners, lane, known, code) -> None:
-    owners.availability = known
-    await lane.ask(command())
-    refusal = lane.refusal(GA)
-    if code is None:
-        assert refusal is None
-        return
-    refused, sequence = refusal
-    assert (refused.code, sequence) == (code, 7)
-
-
-async def test_nothing_is_refused_from_what_is_older_than_a_tenth_of_a_second(owners, lane) -> None:
-    owners.availability = counts()
-    await lane.ask(command())
-    await asyncio.sleep(0.099)
-    assert lane.refusal(GA) is not None
-    await asyncio.sleep(0.002)
-    assert lane.refusal(GA) is None
-
-
-async def test_availability_is_as_old_as_the_question_not_as_the_answer(owners, lane) -> None:
-    owners.availability = counts()
-    owners.takes_seconds = 0.08
-    await lane.ask(command())
-    assert lane.refusal(GA) is not None
-    await asyncio.sleep(0.03)
-    assert lane.refusal(GA) is None
-
-
-async def test_an_older_answer_does_not_replace_a_newer_one(owners, lane) -> None:
-    answers = iter([counts(9), counts(8, available=5)])
-    owners.reply = lambda batch: Answers([DONE] * len(batch), next(answers))
-    await lane.ask(command(0))
-    await lane.ask(command(1))
-    assert lane.availability == counts(9)
-
-
-async def test_reading_asks_only_when_what_is_known_is_too_old(owners, lane) -> None:
-    owners.availability = counts()
-    assert await lane.read_availability() == counts()
-    assert await lane.read_availability() == counts()
-    assert len(owners.batches) == 1
-    await asyncio.sleep(0.2)
-    owners.availability = counts(8)
-    assert await lane.read_availability() == counts(8)
-    assert [envelope.command for batch in owners.batches for envelope in batch] == [
-        ReadAvailability()
-    ] * 2
-
-
-async def test_many_readers_ask_one_question(owners, lane) -> None:
-    owners.availability = counts()
-    owners.takes_seconds = 0.01
-    found = await asyncio.gather(*(lane.read_availability() for _ in range(500)))
-    assert found == [counts()] * 500
-    assert owners.sizes == [1]
-
-
-async def test_a_reader_that_leaves_does_not_end_the_question_of_the_others(owners, lane) -> None:
-    owners.availability = counts()
-    owners.takes_seconds = 0.05
-    leaving = asyncio.create_task(lane.read_availability())
-    staying = asyncio.create_task(lane.read_availability())
-    await asyncio.sleep(0.01)
-    leaving.cancel()
-    assert await staying == counts()
-
-
-async def test_a_slow_owner_is_read_all_the_same(owners, lane) -> None:
-    """Its answer is older than the limit, but not older than the question."""
-    owners.availability = counts()
-    owners.takes_seconds = 0.5
-    began = now()
-    assert await asyncio.gather(*(lane.read_availability() for _ in range(3))) == [counts()] * 3
-    assert now() - began <= 1.1
-    late = asyncio.create_task(lane.read_availability())
-    await asyncio.sleep(0.3)
-    owners.availability = counts(8)
-    assert (await late).sequence == 8
-    assert len(owners.batches) <= 3
-
-
-async def test_reading_an_event_that_is_none_says_so(owners, lane) -> None:
-    owners.reply = lambda _batch: Answers([Refused(Refusal.EVENT_NOT_FOUND)], None)
-    assert await lane.read_availability() is None
-
-
-async def test_reading_from_a_dead_owner_ends_at_the_deadline(owners, lane) -> None:
-    owners.reply = gone
-    began = now()
-    assert await lane.read_availability() is Unanswered.RECOVERING
-    assert now() - began <= REQUEST_DEADLINE_MS / 1_000 + 0.25
