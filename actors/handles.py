@@ -7,6 +7,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.contract import OwnerGone
 from actors.declare import AuditEvent, KillOnNode, OwnerSettings, owner
+from actors.owner import Phase
 from actors.wire import Health, decode_health
 
 
@@ -29,6 +30,10 @@ class RayOwners:
     async def audit(self, event_id: str) -> dict[str, Any]:
         """See `MortalOwners.audit`."""
         live = await self._call(event_id, "live_facts")
+        if live is None and (await self.health(event_id)).phase != Phase.HALTED:
+            # Its journal alone would agree with itself. A halted event is audited all the
+            # same: the report says what is wrong with it.
+            raise OwnerGone("the owner is not serving")
         try:
             report: dict[str, Any] = await AuditEvent.remote(
                 self._settings.redis_url, event_id, live

@@ -88,7 +88,6 @@ class Lane:
         # Asked for once: finding the running loop costs a system call each time.
         self._loop = asyncio.get_running_loop()
         self.availability: Availability | None = None
-        self.changed = asyncio.Event()
         self._seen = 0.0
         self._owners = owners
         self._reading: asyncio.Future[Answer] | None = None
@@ -218,8 +217,6 @@ class Lane:
             # As old as the question, not as the answer: it was true at some time since.
             self._seen = max(self._seen, asked)
             self.availability = counts
-            self.changed.set()
-            self.changed.clear()
         for pending, outcome in zip(batch, answers.outcomes, strict=True):
             pending.resolve(Unanswered.OVERLOADED if outcome is None else outcome, sequence)
 

@@ -13,6 +13,7 @@ from engine.domain.commands import PlaceHold
 from engine.domain.ids import booking_id
 from engine.domain.outcomes import Granted, Refused
 from gateway import metrics
+from gateway.auth import BUYING_ROLES
 from gateway.batcher import Unanswered
 from gateway.bodies import parse_hold
 from gateway.exchange import Exchange
@@ -44,7 +45,7 @@ class PlaceHoldRoute:
         """
         service = self._service
         principal = service.tokens.verify(exchange.header(b"authorization"))
-        if principal.role not in ("buyer", "admin"):
+        if principal.role not in BUYING_ROLES:
             raise Problem("forbidden", "Only a buyer can hold tickets.")
         event_id = exchange.path[len(PREFIX) : -len(SUFFIX)]
         lane = await service.lane(event_id)

@@ -19,7 +19,7 @@ from actors import group_commit, intake, owner, recovery, turn, warden
 #: Wall time at the loop's zero, Unix milliseconds.
 EPOCH_MS = 1_800_000_000_000
 #: No test lives longer than this, virtual seconds.
-_LIFE_SECONDS = 7 * 86_400.0
+_LIFE_SECONDS = 6 * 3_600.0
 #: Rounds of the loop in which time may stand still, before somebody must be going in circles.
 _ROUNDS_MAX = 20_000
 
