@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 import ray
+import structlog
 from msgspec import Struct
 
 from actors.audit import audit
@@ -18,6 +19,8 @@ from actors.wire import decode_facts, encode_facts, encode_reply
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
 from engine.journal.redis import RedisJournal
+
+log = structlog.get_logger(__name__)
 
 #: Ray namespace of everything that belongs to the product.
 NAMESPACE = "onsale"
@@ -92,13 +95,16 @@ class WardenActor:
         configure_logging()
         self._warden = Warden(owners, Catalogue(connect(redis_url)))
         self._watching = asyncio.get_running_loop().create_task(self._warden.watch())
+        self._watching.add_done_callback(_end_process)
 
     def __repr__(self) -> str:
         return "Warden"
 
-    async def watching(self) -> bool:
-        """Tell whether it goes round."""
-        return not self._watching.done()
+
+def _end_process(task: asyncio.Task[None]) -> None:
+    """End with the task that is the process' whole work: Ray starts another one."""
+    log.critical("warden_ended", exc_info=task.exception())
+    os._exit(1)
 
 
 def _audit_event(redis_url: str, event_id: str, live: bytes | None) -> dict[str, Any]:

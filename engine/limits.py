@@ -82,8 +82,9 @@ SNAPSHOTS_KEPT = 2
 
 # -- owners ------------------------------------------------------------------------
 
-#: How old the proof that no newer owner exists may be when a read is answered, ms.
-FENCE_CHECK_MS = 1_000
+#: How old the proof that no newer owner exists may be when a turn without records is
+#: answered, ms. As old as any refusal may be: ten reads of the journal's head a second.
+FENCE_CHECK_MS = 100
 #: An owner without a command, a live hold or a near opening for this long goes to rest.
 IDLE_SECONDS = 300
 #: Owners are started this long before a scheduled opening.
