@@ -100,6 +100,10 @@ class WardenActor:
     def __repr__(self) -> str:
         return "Warden"
 
+    async def watching(self) -> bool:
+        """Tell whether it goes round. Without an async method Ray gives an actor no loop."""
+        return not self._watching.done()
+
 
 def _end_process(task: asyncio.Task[None]) -> None:
     """End with the task that is the process' whole work: Ray starts another one."""

@@ -25,6 +25,7 @@ from engine.journal.connect import connect
 from gateway.app import make_app
 from gateway.auth import Tokens, derive_key
 from gateway.launch import Launch
+from gateway.listening import Listening
 from gateway.one_write import OneWriteProtocol
 from gateway.rate_limits import RateLimits
 from gateway.service import Service
@@ -46,13 +47,22 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
         self._stopping = stopping
+        self._listening: list[Listening] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections from these sockets."""
+        await super().startup([])
+        self._listening = [Listening(listener, self._protocol) for listener in sockets or []]
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no new connections, take leave of those there are, then close them."""
-        for server in self.servers:
-            server.close()
-        for listener in sockets or []:
-            listener.close()
+        for listening in self._listening:
+            listening.end()
         self._stopping.set()
         give_up = time.monotonic() + _LEAVE_SECONDS
         while time.monotonic() < give_up:
@@ -99,10 +109,7 @@ def run(launch: Launch) -> None:
     )
     config.load()
     tune_interpreter()
-    # As a socket, not by its number: uvicorn would take it for one that is not TCP, leave
-    # Nagle's algorithm on, and every answer would wait 40 ms for the client's kernel.
-    listener = socket.socket(fileno=launch.socket_fd)
-    _Server(config, service.stopping).run([listener])
+    _Server(config, service.stopping).run([socket.socket(fileno=launch.socket_fd)])
     # Ray's own way out takes seconds and has nothing left to say.
     sys.stderr.flush()
     os._exit(0)

@@ -2,10 +2,14 @@
 
     python -m loadtests.bench.ray_calls PORT REDIS_URL RAY_ADDRESS DATA_DIR
 
-What one would write first: the same single writer, the same durability (one XADD for each
-hold, to the same server), without batches. Tuned like our own: a raw ASGI callable that
-asks for no token, bytes over Ray, an asynchronous actor so that the XADDs of concurrent
-holds share their fsync, no task events, the interpreter set up the same way.
+The same single writer with the same durability (one XADD for each hold, to the same
+server), without batches, in two forms:
+
+* plain: an ordinary actor that does one call after the other, as one would write it first;
+* shared: an asynchronous actor, so that the XADDs of concurrent holds share their fsync.
+
+Both are tuned like our own: a raw ASGI callable (that asks for no token, which ours does),
+bytes over Ray, no task events, the interpreter set up the same way.
 
 One of the two places where `loadtests` reaches behind HTTP (see pyproject.toml): a call
 to an actor cannot be compared without making one.
@@ -20,6 +24,7 @@ from typing import Any
 import msgspec
 import uvicorn
 from pydantic import TypeAdapter, ValidationError
+from redis import Redis
 from starlette.types import Receive, Scope, Send
 
 from actors.process import tune_interpreter
@@ -31,41 +36,74 @@ _parse = TypeAdapter(HoldBody).validate_json
 _encode = msgspec.json.Encoder().encode
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
+PLAIN = "/plain/"
+_CALLS_MAX = 1_000
 _NOW = "2027-03-01T19:00:00.000Z"
 _PRICE_MINOR = 4_500
 
 
-class Inventory:
+class _Stock:
     """One event's stock; every hold is journalled before it is answered."""
 
-    def __init__(self, redis_url: str) -> None:
-        # As many connections as there may be calls under way.
-        separator = "&" if "?" in redis_url else "?"
-        self._redis = connect(f"{redis_url}{separator}max_connections=2000")
-        self._available = 1_000_000
+    def __init__(self) -> None:
+        self._available = 1_000_000_000
         self._bookings: dict[str, bytes] = {}
         self._sequence = 0
         tune_interpreter()
 
-    async def place(self, request: bytes) -> bytes:
-        """Take the units, journal them, answer."""
+    def _take(self, request: bytes) -> tuple[bytes, bytes] | None:
+        """Return the answer and the record to journal before it is given."""
         units = sum(quantity for _, quantity in _unpack(request))
         if units > self._available:
-            return b""
+            return None
         self._available -= units
         self._sequence += 1
         booking_id = f"bk_{self._sequence:028d}"
         self._bookings[booking_id] = request
         record = _pack((booking_id, time.time_ns(), request))
-        await self._redis.xadd("{p00}:bench-ray-calls", {"e": record})
-        return _pack((booking_id, self._sequence))
+        return _pack((booking_id, self._sequence)), record
+
+
+class PlainInventory(_Stock):
+    """Does one call after the other."""
+
+    def __init__(self, redis_url: str) -> None:
+        super().__init__()
+        self._redis = Redis.from_url(redis_url)
+
+    def place(self, request: bytes) -> bytes:
+        """Take the units, journal them, answer."""
+        taken = self._take(request)
+        if taken is None:
+            return b""
+        self._redis.xadd("{p00}:bench-plain", {"e": taken[1]})
+        return taken[0]
+
+
+class SharedInventory(_Stock):
+    """Journals many holds at once, each by itself."""
+
+    def __init__(self, redis_url: str) -> None:
+        super().__init__()
+        # As many connections as there may be calls under way.
+        separator = "&" if "?" in redis_url else "?"
+        self._redis = connect(f"{redis_url}{separator}max_connections={_CALLS_MAX}")
+
+    async def place(self, request: bytes) -> bytes:
+        """Take the units, journal them, answer."""
+        taken = self._take(request)
+        if taken is None:
+            return b""
+        await self._redis.xadd("{p00}:bench-shared", {"e": taken[1]})
+        return taken[0]
 
 
 class Application:
-    """`POST` places a hold, whatever the path."""
+    """`POST` places a hold; paths under `/plain` with the plain actor."""
 
-    def __init__(self, inventory: Any) -> None:
-        self._inventory = inventory
+    def __init__(self, plain: Any, shared: Any) -> None:
+        self._plain = plain
+        self._shared = shared
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -77,7 +115,8 @@ class Application:
             await _answer(send, 422, error.json().encode())
             return
         wanted = [(item.ticket_type, item.quantity or 0) for item in items]
-        answer = await self._inventory.place.remote(_pack(wanted))
+        actor = self._plain if scope["path"].startswith(PLAIN) else self._shared
+        answer = await actor.place.remote(_pack(wanted))
         if not answer:
             await _answer(send, 409, b'{"code":"sold_out"}')
             return
@@ -125,10 +164,12 @@ def main(port: int, redis_url: str, ray_address: str, data_dir: Path) -> None:
 
     join(ray_address)
     remote: Any = ray.remote  # its types know only some of its options
-    declare = remote(num_cpus=0, max_concurrency=1_000, enable_task_events=False)
-    inventory = declare(Inventory).remote(redis_url)
+    declare_plain = remote(num_cpus=0, enable_task_events=False)
+    declare_shared = remote(num_cpus=0, enable_task_events=False, max_concurrency=_CALLS_MAX)
+    plain = declare_plain(PlainInventory).remote(redis_url)
+    shared = declare_shared(SharedInventory).remote(redis_url)
     config = uvicorn.Config(
-        Application(inventory),
+        Application(plain, shared),
         host="127.0.0.1",
         port=port,
         loop="uvloop",

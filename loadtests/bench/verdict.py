@@ -48,6 +48,7 @@ def of_rounds(measured: list[Measured]) -> list[Finding]:
     )
     return [
         Finding(f"durable holds ÷ FastAPI echo, {at} connections", _ratio(durable, echo), 1.8, 2.2),
+        # Against the better of the two forms.
         Finding("durable holds ÷ one Ray call per hold", _ratio(durable, ray_call), 8.0, 12.0),
         Finding(f"p99 of a durable hold, {at} connections", p99, 60.0, 30.0, "ms", at_most=True),
         Finding("refusals when sold out ÷ FastAPI echo", _ratio(refusal, echo), 2.0, 2.5),

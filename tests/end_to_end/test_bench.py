@@ -20,7 +20,8 @@ def test_a_quick_benchmark_measures_everybody(tmp_path):
     assert {item["contender"] for item in found["rounds"]} == {
         "durable hold",
         "FastAPI echo",
-        "Ray call per hold",
+        "Ray call per hold, shared fsync",
+        "Ray call per hold, plain actor",
         "refusal, sold out",
     }
     assert all(item["result"]["requests"] > 0 for item in found["rounds"])
