@@ -30,8 +30,9 @@ from gateway.one_write import OneWriteProtocol
 from gateway.rate_limits import RateLimits
 from gateway.service import Service
 
-#: How long requests under way may take once the gateway was asked to stop, seconds.
-_GRACE_SECONDS = 6
+#: How long requests under way may take once the gateway has taken leave, seconds: as long
+#: as REQUEST_DEADLINE_MS lets them, and the whole service still ends within ten.
+_GRACE_SECONDS = 5
 #: How long it goes on taking requests then, telling each client to connect anew, seconds.
 _LEAVE_SECONDS = 0.5
 

@@ -1,12 +1,17 @@
 """The whole service ends, in good order or not, and comes back (FAULTS.md, 30 and 15)."""
 
 import asyncio
+import os
+import signal
+import socket
 import time
 from contextlib import AsyncExitStack
 
+import pytest
+
 from engine.domain.records import HoldExpired
 from engine.journal.connect import connect
-from tests.calls import UNKNOWN
+from tests.calls import GRANTED, UNKNOWN
 from tests.end_to_end.buyers import Buyers, on_sale
 from tests.end_to_end.service import Service, until
 from tests.end_to_end.verify import journalled, verify
@@ -35,6 +40,33 @@ async def test_asked_to_stop_under_load_it_answers_what_was_asked_and_leaves_not
         await asyncio.to_thread(alone.start)
         await buyers.insist_on([call for call in calls if call.outcome == UNKNOWN])
         assert buyers.under_way(asked_to_stop_at), "nobody asked"
+        await verify(buyers)
+
+
+@pytest.mark.drill
+async def test_asked_to_stop_it_ends_in_time_whatever_clients_and_store_do(alone: Service):
+    async with AsyncExitStack() as stack:
+        buyers = await stack.enter_async_context(on_sale(alone, 100))
+        await buyers.held("ann")
+        events = f"/api/v1/events/{buyers.event_id}"
+        half = f"POST {events}/holds HTTP/1.1\r\nhost: here\r\ncontent-length: 60\r\n\r\n{{"
+        stream = f"GET {events}/availability/stream HTTP/1.1\r\nhost: here\r\n\r\n"
+        host, _, port = alone.url.removeprefix("http://").partition(":")
+        for text in (half, stream):
+            client = stack.enter_context(socket.create_connection((host, int(port))))
+            client.sendall(text.encode())
+        os.kill(alone.store(), signal.SIGSTOP)
+        asked = asyncio.create_task(buyers.hold("bob", "1"))
+        await asyncio.sleep(0.5)
+        asked_to_stop_at = time.monotonic()
+        alone.ask_to_stop()
+        assert await asyncio.to_thread(alone.wait) == 0
+        took = time.monotonic() - asked_to_stop_at
+        assert took < _EXIT_SECONDS
+        assert (await asked).code == "recovering"
+        await until(lambda: not alone.processes(), 5.0, "no process is left")
+        await asyncio.to_thread(alone.start)
+        assert (await buyers.insist("bob", "1")).outcome == GRANTED
         await verify(buyers)
 
 
