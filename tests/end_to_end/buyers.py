@@ -123,7 +123,7 @@ class Buyers:
         asked_at = time.monotonic()
         try:
             answer = await self.client(asked.customer).request(
-                method, path, headers=headers, **request
+                method, self.service.url + path, headers=headers, **request
             )
         except httpx.TransportError:
             call = asked.unanswered(asked_at, time.monotonic())
@@ -139,7 +139,7 @@ class Buyers:
         """Return the client of one customer, on connections of its own."""
         client = self._clients.get(customer)
         if client is None:
-            client = self._clients[customer] = _client(self.service)
+            client = self._clients[customer] = _client()
         return client
 
     # -- very many -----------------------------------------------------------------
@@ -195,8 +195,8 @@ class Buyers:
 
     async def availability(self) -> dict[str, int]:
         """Return the counts of the one ticket type, as soon as they are shown."""
-        path = f"/api/v1/events/{self.event_id}/availability"
-        async with asyncio.timeout(_PATIENCE_SECONDS), _client(self.service) as client:
+        path = f"{self.service.url}/api/v1/events/{self.event_id}/availability"
+        async with asyncio.timeout(_PATIENCE_SECONDS), _client() as client:
             while True:
                 answer = await client.get(path)
                 if answer.status_code == 200:
@@ -207,8 +207,8 @@ class Buyers:
     async def audit(self, *, live: bool = True) -> dict[str, Any]:
         """Return the audit of an event, with its owner's side unless that has none."""
         headers = {"authorization": f"Bearer {tokens.make('organizer', ORGANIZER)}"}
-        path = f"/api/v1/events/{self.event_id}/audit"
-        async with asyncio.timeout(_PATIENCE_SECONDS), _client(self.service) as client:
+        path = f"{self.service.url}/api/v1/events/{self.event_id}/audit"
+        async with asyncio.timeout(_PATIENCE_SECONDS), _client() as client:
             while True:
                 answer = await client.get(path, headers=headers)
                 if answer.status_code == 200 and (answer.json()["live"] or not live):
@@ -218,8 +218,8 @@ class Buyers:
                 await asyncio.sleep(0.1)
 
 
-def _client(service: Service) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=service.url, timeout=_ANSWER_SECONDS, trust_env=False)
+def _client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=_ANSWER_SECONDS, trust_env=False)
 
 
 @asynccontextmanager
@@ -244,9 +244,9 @@ async def on_sale(service: Service, capacity: int, **different: Any) -> AsyncIte
         "authorization": f"Bearer {tokens.make('organizer', ORGANIZER)}",
         "idempotency-key": secrets.token_hex(8),
     }
-    async with asyncio.timeout(_PATIENCE_SECONDS), _client(service) as client:
+    async with asyncio.timeout(_PATIENCE_SECONDS), _client() as client:
         while True:
-            answer = await client.post("/api/v1/events", headers=headers, json=body)
+            answer = await client.post(service.url + "/api/v1/events", headers=headers, json=body)
             if answer.status_code == 201:
                 break
             assert answer.status_code == 503, answer.text

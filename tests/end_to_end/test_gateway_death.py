@@ -25,7 +25,7 @@ async def test_killed_between_answer_and_response_the_retry_elsewhere_gets_the_s
 ):
     service = far.service
     async with on_sale(service, 10) as buyers:
-        gateway = _server_of(await buyers.client("ann").get("/livez"), service)
+        gateway = _server_of(await buyers.client("ann").get(service.url + "/livez"), service)
         order = far.proxy.hold_reply("EVALSHA")
         asked = asyncio.create_task(buyers.hold("ann", "1", 4))
         await order.reached()  # it is durable, and the owner does not know yet

@@ -49,7 +49,7 @@ class Watch:
         """Look at the gateway and the processes again and again."""
         client = buyers.client("operator")
         while True:
-            metrics = (await client.get("/metrics")).text
+            metrics = (await client.get(buyers.service.url + "/metrics")).text
             found = re.search(r"^onsale_gateway_commands_waiting\S* (\S+)$", metrics, re.MULTILINE)
             assert found is not None
             self.waiting.append(int(float(found[1])))
@@ -70,7 +70,7 @@ class Watch:
         token = tokens.make("buyer", name)
         while True:
             answer = await buyers.client(name).post(
-                f"/api/v1/events/{buyers.event_id}/holds",
+                f"{buyers.service.url}/api/v1/events/{buyers.event_id}/holds",
                 headers={"authorization": f"Bearer {token}"},
                 json={"items": [{"ticket_type": "ga", "quantity": 3}]},
             )
@@ -88,7 +88,7 @@ async def test_overrun_it_turns_away_what_it_cannot_serve_and_the_rest_is_served
     async with on_sale(alone, 2_000, max_per_booking=2) as buyers:
         observers = [f"observer-{number}" for number in range(10)]
         for name in ("operator", *observers):
-            await buyers.client(name).get("/livez")
+            await buyers.client(name).get(alone.url + "/livez")
         owner = await alone.owner(buyers.event_id)
         assert owner is not None
         (gateway,) = alone.gateways()
