@@ -223,7 +223,13 @@ def _client() -> httpx.AsyncClient:
 
 
 @asynccontextmanager
-async def on_sale(service: Service, capacity: int, **different: Any) -> AsyncIterator[Buyers]:
+async def on_sale(
+    service: Service,
+    capacity: int,
+    *,
+    patience_seconds: float = _PATIENCE_SECONDS,
+    **different: Any,
+) -> AsyncIterator[Buyers]:
     """Create an event with one ticket type, `ga`, and let its buyers in."""
     body = {
         "name": "Night of Strings",
@@ -244,7 +250,7 @@ async def on_sale(service: Service, capacity: int, **different: Any) -> AsyncIte
         "authorization": f"Bearer {tokens.make('organizer', ORGANIZER)}",
         "idempotency-key": secrets.token_hex(8),
     }
-    async with asyncio.timeout(_PATIENCE_SECONDS), _client() as client:
+    async with asyncio.timeout(patience_seconds), _client() as client:
         while True:
             answer = await client.post(service.url + "/api/v1/events", headers=headers, json=body)
             if answer.status_code == 201:

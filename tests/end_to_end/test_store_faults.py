@@ -71,7 +71,7 @@ async def test_owners_that_start_while_the_store_is_away_serve_within_ten_second
         await far.proxy.refuse()
         away_until = time.monotonic() + away_seconds
         predecessor = await service.kill_owner(killed.event_id)
-        unborn = asyncio.create_task(_put_on_sale_and_hold(service))
+        unborn = asyncio.create_task(_put_on_sale_and_hold(service, away_seconds + 30.0))
         asked = await asyncio.gather(old.hold("bob", "1"), killed.hold("bob", "1"))
         assert [call.outcome for call in asked] == [UNKNOWN, UNKNOWN]
         assert all(call.answered_at - call.asked_at < 6.0 for call in asked)
@@ -97,8 +97,8 @@ async def test_owners_that_start_while_the_store_is_away_serve_within_ten_second
         await verify(killed)
 
 
-async def _put_on_sale_and_hold(service: Service) -> None:
-    async with on_sale(service, 100) as buyers:
+async def _put_on_sale_and_hold(service: Service, patience_seconds: float) -> None:
+    async with on_sale(service, 100, patience_seconds=patience_seconds) as buyers:
         await buyers.held("ann")
         await verify(buyers)
 
