@@ -77,6 +77,8 @@ class Service:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 bufsize=0,
+                # What kills the test and its group must not kill the keeper.
+                start_new_session=True,
                 cwd=ROOT,
                 env=self._environment,
             )
