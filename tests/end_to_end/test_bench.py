@@ -26,7 +26,7 @@ def test_a_quick_benchmark_measures_everybody(tmp_path):
     }
     assert all(item["result"]["requests"] > 0 for item in found["rounds"])
     assert len(found["in_process"]) == 5
-    assert len(found["verdict"]) == 8
+    assert len(found["verdict"]) == 9
     for package in ("ray", "fastapi", "redis", "msgspec"):
         assert found["machine"]["packages"][package]
     for finding in found["verdict"]:
