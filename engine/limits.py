@@ -60,6 +60,9 @@ REQUEST_DEADLINE_MS = 5_000
 #: Time to wait for Redis before an append is in doubt, seconds. Longer than a slow
 #: fsync (0.2 s), shorter than REQUEST_DEADLINE_MS so that a buyer still gets an answer.
 REDIS_TIMEOUT_SECONDS = 3.0
+#: Connections of one process to Redis. What is read beside the hot path takes a fraction
+#: of a millisecond; whoever finds all of them in use waits, REDIS_TIMEOUT_SECONDS at most.
+REDIS_CONNECTIONS_MAX = 16
 #: Pause between attempts to reach Redis, seconds: first and longest. The longest keeps
 #: "recovers within 10 s of Redis' return" with room to spare.
 REDIS_RETRY_SECONDS_MIN = 0.05

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import structlog
+
 from actors.contract import Owners
 from engine.domain.commands import Command
 from engine.domain.ids import is_event_id
@@ -12,6 +14,8 @@ from gateway.auth import Tokens
 from gateway.batcher import Answer, Batcher, Lane, Unanswered
 from gateway.problems import Problem, of_refusal
 from gateway.rate_limits import RateLimits
+
+log = structlog.get_logger(__name__)
 
 
 class Service:
@@ -36,6 +40,7 @@ class Service:
         self.id_key = id_key
         self.limits = limits
         self.batcher = Batcher(owners)
+        self._lookups: dict[str, asyncio.Task[bool | None]] = {}
         self.streams = 0
         self.stopping = asyncio.Event()
 
@@ -53,13 +58,26 @@ class Service:
             return known
         if not is_event_id(event_id):
             raise Problem(Refusal.EVENT_NOT_FOUND)
-        try:
-            document = await self.catalogue.event(event_id)
-        except Unavailable as error:
-            raise Problem("store_unavailable") from error
-        if document is None:
+        lookup = self._lookups.get(event_id)
+        if lookup is None:
+            # One for all who ask at the same time: a sale may open on a new gateway.
+            lookup = asyncio.create_task(self._look_up(event_id))
+            self._lookups[event_id] = lookup
+            lookup.add_done_callback(lambda _: self._lookups.pop(event_id))
+        known_here = await asyncio.shield(lookup)
+        if known_here is None:
+            raise Problem("store_unavailable")
+        if not known_here:
             raise Problem(Refusal.EVENT_NOT_FOUND)
         return self.batcher.lane(event_id)
+
+    async def _look_up(self, event_id: str) -> bool | None:
+        """Tell whether there is such an event; None where nobody can say."""
+        try:
+            return await self.catalogue.event(event_id) is not None
+        except Unavailable as error:
+            log.warning("store_unreachable", error=str(error))
+            return None
 
     async def ask(self, event_id: str, command: Command) -> tuple[Outcome, int]:
         """Ask an event's owner and return the outcome and its sequence.

@@ -2,29 +2,34 @@
 
 from enum import StrEnum
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from engine.limits import REDIS_TIMEOUT_SECONDS
+from engine.limits import REDIS_CONNECTIONS_MAX, REDIS_TIMEOUT_SECONDS
 
 #: The oldest server that has everything the scripts use.
 SERVER_VERSION_MIN = (7, 0)
 
 
 def connect(url: str, timeout_seconds: float = REDIS_TIMEOUT_SECONDS) -> Redis:
-    """Return a client that never repeats a command by itself.
+    """Return a client that never repeats a command by itself, and never has too many at once.
 
-    redis-py retries by default; an append whose reply was lost would be sent twice.
+    redis-py retries by default; an append whose reply was lost would be sent twice. And
+    its ordinary pool refuses the hundred and first command at a time instead of letting
+    it wait.
     """
-    return Redis.from_url(
+    pool = BlockingConnectionPool.from_url(
         url,
+        max_connections=REDIS_CONNECTIONS_MAX,
+        timeout=timeout_seconds,
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
     )
+    return Redis.from_pool(pool)
 
 
 class Durability(StrEnum):
