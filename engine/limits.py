@@ -117,3 +117,39 @@ STREAMS_MAX = 2_000
 TOKENS_REMEMBERED_MAX = 50_000
 #: Known events remembered by one gateway.
 EVENTS_REMEMBERED_MAX = 10_000
+
+# -- consumers ---------------------------------------------------------------------
+
+#: Longest that a read waits at the store for the first message, ms. Well below
+#: REDIS_TIMEOUT_SECONDS, at which the connection would be given up with the answer on it.
+STREAM_BLOCK_MS_MAX = 1_000
+#: Messages of one partition handed out by one read. A read is one round trip for all
+#: partitions: more would only fill memory, as each message costs its handler far more.
+READ_MESSAGES_MAX = 32
+#: Messages that a consumer has in hand when it reads no more: bounds its memory, with
+#: one read (PARTITIONS x READ_MESSAGES_MAX) on top, and what is handed out again after
+#: it perished.
+CONSUMER_MESSAGES_MAX = 512
+#: Events whose messages one consumer handles at once. They wait for the store, Ray or
+#: Stripe, whose own limits are lower still.
+CONSUMER_EVENTS_MAX = 32
+#: Messages of one event in one call of the handler: well below BATCH_COMMANDS_MAX, as
+#: one of them that fails has all of them tried again.
+CONSUMER_BATCH_MAX = 64
+#: A message handed out so often is handed out alone from then on. The first two deaths of
+#: a consumer may have any cause; from the third on, only the guilty message is counted.
+DELIVERIES_TOGETHER_MAX = 2
+#: A message handed out more often than this is buried unseen: alone, it has had a
+#: consumer perish 5 - DELIVERIES_TOGETHER_MAX times.
+DELIVERIES_MAX = 5
+#: Failures of one message before it is buried; with the pauses below this takes five
+#: minutes, longer than the restart of anything that a handler needs.
+ATTEMPTS_MAX = 10
+#: Pause after a failure, seconds: first and longest, doubling in between.
+ATTEMPT_PAUSE_SECONDS_MIN = 0.2
+ATTEMPT_PAUSE_SECONDS_MAX = 60.0
+#: What a consumer has not kept for this long is abandoned, and any other may take it.
+ABANDONED_MS = 30_000
+#: How often a consumer says what it has in hand, and looks for what is abandoned,
+#: seconds: a third of ABANDONED_MS, so that one lost call is no matter.
+KEEP_SECONDS = 10.0

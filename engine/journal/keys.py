@@ -23,10 +23,15 @@ class PartitionKeys(NamedTuple):
     openings: str
     awake: str
     bookings: str
+    inbox: str
+    dead: str
 
 
 def partition_keys(partition: int) -> PartitionKeys:
-    """Return the keys of one partition; `bookings` is a prefix, a customer follows."""
+    """Return the keys of one partition.
+
+    `bookings` and `dead` are prefixes: a customer, a consumer group's name follows.
+    """
     tag = f"{{p{partition:02d}}}"
     return PartitionKeys(
         effects=f"{tag}:effects",
@@ -34,6 +39,8 @@ def partition_keys(partition: int) -> PartitionKeys:
         openings=f"{tag}:openings",
         awake=f"{tag}:awake",
         bookings=f"{tag}:bookings:",
+        inbox=f"{tag}:inbox",
+        dead=f"{tag}:dead:",
     )
 
 

@@ -29,6 +29,8 @@ def test_the_keys_of_an_event_never_change() -> None:
         "{p07}:openings",
         "{p07}:awake",
         "{p07}:bookings:",
+        "{p07}:inbox",
+        "{p07}:dead:",
     )
 
 
