@@ -130,21 +130,27 @@ READ_MESSAGES_MAX = 32
 #: one read (PARTITIONS x READ_MESSAGES_MAX) on top, and what is handed out again after
 #: it perished.
 CONSUMER_MESSAGES_MAX = 512
+#: The same with messages that wait for another attempt of their event: those do not keep
+#: others from being read, until there are so many (about 10 MB).
+CONSUMER_WAITING_MAX = 8_192
 #: Events whose messages one consumer handles at once. They wait for the store, Ray or
 #: Stripe, whose own limits are lower still.
 CONSUMER_EVENTS_MAX = 32
 #: Messages of one event in one call of the handler: well below BATCH_COMMANDS_MAX, as
 #: one of them that fails has all of them tried again.
 CONSUMER_BATCH_MAX = 64
+#: Time for one call of the handler, seconds: longer than it may wait for Stripe. One that
+#: never returns would hold up its event for ever, and nobody would know.
+CONSUMER_HANDLE_SECONDS_MAX = 60.0
 #: A message handed out so often is handed out alone from then on. The first two deaths of
 #: a consumer may have any cause; from the third on, only the guilty message is counted.
 DELIVERIES_TOGETHER_MAX = 2
 #: A message handed out more often than this is buried unseen: alone, it has had a
 #: consumer perish 5 - DELIVERIES_TOGETHER_MAX times.
 DELIVERIES_MAX = 5
-#: Failures of one message before it is buried; with the pauses below this takes five
-#: minutes, longer than the restart of anything that a handler needs.
-ATTEMPTS_MAX = 10
+#: Failures of one message before it is buried; with the pauses below this takes nearly
+#: four minutes, longer than the restart of anything that a handler needs.
+ATTEMPTS_MAX = 12
 #: Pause after a failure, seconds: first and longest, doubling in between.
 ATTEMPT_PAUSE_SECONDS_MIN = 0.2
 ATTEMPT_PAUSE_SECONDS_MAX = 60.0
@@ -153,3 +159,7 @@ ABANDONED_MS = 30_000
 #: How often a consumer says what it has in hand, and looks for what is abandoned,
 #: seconds: a third of ABANDONED_MS, so that one lost call is no matter.
 KEEP_SECONDS = 10.0
+#: Messages for which one script says so: well below a millisecond of the server's time.
+HELD_PAGE_MESSAGES = 256
+#: Undelivered messages counted one by one, where the server itself has lost count.
+LAG_COUNTED_MAX = 10_000

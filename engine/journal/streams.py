@@ -180,6 +180,13 @@ class Streams(Protocol):
         """Say that these are still in hand, so that nobody takes them for abandoned."""
         ...
 
+    async def release(self, group: Group, consumer: str, deliveries: Sequence[Delivery]) -> None:
+        """Give back what was not handled, as if it had not been handed out this time.
+
+        Others find it abandoned at once; a consumer of this name gets it after a restart.
+        """
+        ...
+
     async def finish(self, group: Group, deliveries: Sequence[Delivery]) -> None:
         """Have the group never see these again."""
         ...
