@@ -1,0 +1,161 @@
+"""Webhooks: signed, sent side by side, repeated until they are taken."""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable
+
+import msgspec
+from msgspec import Struct
+
+from loadtests.stripe_sandbox.books import Books, Delivery
+from loadtests.stripe_sandbox.errors import Object
+from loadtests.stripe_sandbox.faults import Faults
+from loadtests.stripe_sandbox.post import Connection
+
+#: Requests to all endpoints that are under way at once.
+_CONNECTIONS = 32
+#: How often it looks whether an outage is over, seconds.
+_OUTAGE_POLL_SECONDS = 0.05
+
+
+class Patience(Struct, frozen=True):
+    """How webhooks are repeated; seconds.
+
+    Attributes:
+        first: pause before the first repetition. Each pause is twice the last one.
+        longest: no pause is longer.
+        total: nothing is repeated after this time.
+        answer: how long an endpoint may take to answer.
+    """
+
+    first: float = 0.2
+    longest: float = 10.0
+    total: float = 3_600.0
+    answer: float = 10.0
+
+
+class Errand(Struct):
+    """A delivery to be made, the pause that comes if it fails, and when to give up."""
+
+    delivery: Delivery
+    pause: float
+    until: float
+    counted: bool = True
+
+
+def sign(payload: bytes, secret: str, now: int) -> str:
+    """Return the value of the `Stripe-Signature` header."""
+    signed = b"%d.%s" % (now, payload)
+    signature = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+    return f"t={now},v1={signature}"
+
+
+class Courier:
+    """Takes events to endpoints.
+
+    Args:
+        books: where events and endpoints are, and where it notes what was taken.
+        faults: what befalls events on the way.
+        clock: seconds since 1970.
+        patience: how it repeats.
+    """
+
+    def __init__(
+        self, books: Books, faults: Faults, clock: Callable[[], int], patience: Patience
+    ) -> None:
+        self._books = books
+        self._faults = faults
+        self._clock = clock
+        self._patience = patience
+        self._queue: asyncio.Queue[Errand] = asyncio.Queue()
+        self._workers: list[asyncio.Task[None]] = []
+        self._encode = msgspec.json.Encoder().encode
+
+    def start(self) -> None:
+        """Begin, with what was left over from the last time."""
+        self._workers = [asyncio.create_task(self._work()) for _ in range(_CONNECTIONS)]
+        for delivery, tried in self._books.undelivered.items():
+            if tried:
+                self._queue.put_nowait(self._errand(delivery))
+
+    async def stop(self) -> None:
+        """End; what was not taken is still in the books."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    def send(self, deliveries: Iterable[Delivery]) -> None:
+        """Take these, some of them late, twice or never if faults say so."""
+        for delivery in deliveries:
+            event = self._books["event"].get(delivery.event)
+            assert event is not None
+            strikes = self._faults.draw(
+                event["type"], "webhook_drop", "webhook_delay", "webhook_duplicate"
+            )
+            if "webhook_drop" in strikes:
+                self._books.gave_up(delivery)
+                continue
+            delay = strikes["webhook_delay"].wait if "webhook_delay" in strikes else 0.0
+            self._later(delay, self._errand(delivery))
+            if duplicate := strikes.get("webhook_duplicate"):
+                for _ in range(duplicate.fault.copies):
+                    self._later(delay, self._errand(delivery, counted=False))
+
+    def send_again(self, event_id: str, copies: int = 1) -> None:
+        """Take an event to all its endpoints again, whatever became of it before."""
+        for endpoint in self._books["webhook_endpoint"]:
+            for _ in range(copies):
+                delivery = Delivery(event_id, endpoint["id"])
+                self._queue.put_nowait(self._errand(delivery))
+
+    def _errand(self, delivery: Delivery, *, counted: bool = True) -> Errand:
+        until = asyncio.get_running_loop().time() + self._patience.total
+        return Errand(delivery, self._patience.first, until, counted)
+
+    def _later(self, seconds: float, errand: Errand) -> None:
+        if seconds:
+            asyncio.get_running_loop().call_later(seconds, self._queue.put_nowait, errand)
+        else:
+            self._queue.put_nowait(errand)
+
+    async def _work(self) -> None:
+        loop, connection = asyncio.get_running_loop(), Connection()
+        try:
+            while True:
+                errand = await self._queue.get()
+                # It ends when its time is over, or when somebody says so.
+                while self._faults.outage(loop.time()):  # noqa: ASYNC110
+                    await asyncio.sleep(_OUTAGE_POLL_SECONDS)
+                if await self._deliver(errand.delivery, connection):
+                    if errand.counted:
+                        self._books.delivered(errand.delivery)
+                elif loop.time() + errand.pause < errand.until:
+                    self._later(errand.pause, errand)
+                    errand.pause = min(2 * errand.pause, self._patience.longest)
+                elif errand.counted:
+                    self._books.gave_up(errand.delivery)
+        finally:
+            connection.close()
+
+    async def _deliver(self, delivery: Delivery, connection: Connection) -> bool:
+        """Take an event to its endpoint; return whether that is done with."""
+        event = self._books["event"].get(delivery.event)
+        endpoint = self._books["webhook_endpoint"].get(delivery.endpoint)
+        if event is None or endpoint is None:
+            return True  # forgotten meanwhile
+        try:
+            status = await self._post(event, endpoint, connection)
+        except OSError:
+            return False
+        return 200 <= status < 300
+
+    async def _post(self, event: Object, endpoint: Object, connection: Connection) -> int:
+        payload = self._encode(event)
+        headers = {
+            "Accept": "*/*; q=0.5, application/xml",
+            "Content-Type": "application/json; charset=utf-8",
+            "Stripe-Signature": sign(payload, endpoint["secret"], self._clock()),
+            "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks) sandbox",
+        }
+        return await connection.post(endpoint["url"], headers, payload, self._patience.answer)
