@@ -115,7 +115,10 @@ def split_letter_id(letter_id: str) -> tuple[int, str]:
         ValueError: it is not the id of a dead letter.
     """
     partition, _, place = letter_id.partition("-")
-    return int(partition), str(Position.parse(place))
+    try:
+        return int(partition), str(Position.parse(place))
+    except ValueError as error:
+        raise ValueError(f"{letter_id!r} is not the id of a dead letter") from error
 
 
 def letter_order(letter: DeadLetter) -> tuple[Position, int]:

@@ -62,10 +62,10 @@ class MemoryStreamRig:
     async def grow_old(self, milliseconds: int) -> None:
         self.now_ms += milliseconds
 
-    def lose_request(self, command: str) -> None:
+    def lose_request(self, command: str) -> None:  # noqa: ARG002 - the next one, whatever it is
         self.store.faults.append(Fault.REQUEST_LOST)
 
-    def lose_reply(self, command: str) -> None:
+    def lose_reply(self, command: str) -> None:  # noqa: ARG002 - the next one, whatever it is
         self.store.faults.append(Fault.REPLY_LOST)
 
     async def go_away(self) -> None:
