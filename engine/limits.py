@@ -146,7 +146,7 @@ CONSUMER_HANDLE_SECONDS_MAX = 60.0
 #: a consumer may have any cause; from the third on, only the guilty message is counted.
 DELIVERIES_TOGETHER_MAX = 2
 #: A message handed out more often than this is buried unseen: alone, it has had a
-#: consumer perish 5 - DELIVERIES_TOGETHER_MAX times.
+#: consumer perish DELIVERIES_MAX - DELIVERIES_TOGETHER_MAX times.
 DELIVERIES_MAX = 5
 #: Failures of one message before it is buried; with the pauses below this takes nearly
 #: four minutes, longer than the restart of anything that a handler needs.
