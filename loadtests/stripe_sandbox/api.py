@@ -20,6 +20,7 @@ from loadtests.stripe_sandbox.errors import (
     refused,
     server_error,
 )
+from loadtests.stripe_sandbox.expand import expanded
 from loadtests.stripe_sandbox.faults import Kind, Strike
 from loadtests.stripe_sandbox.forms import parse_form, read
 from loadtests.stripe_sandbox.objects import API_VERSION, new_id
@@ -116,7 +117,11 @@ class Endpoint:
         if key is not None:
             headers["Idempotency-Key"] = key
         try:
-            encoded = (await request.body()).decode() if request.method == "POST" else None
+            encoded = (
+                (await request.body()).decode(errors="replace")
+                if request.method == "POST"
+                else None
+            )
             form = parse_form(request.url.query if encoded is None else encoded)
             public = self._authorize(request, form)
             object_id = request.path_params.get("id", "")
@@ -204,7 +209,8 @@ class Endpoint:
                 raise server_error()
             if asked.public:
                 _check_secret(change, asked)
-            status, body = 200, asked.operation.run(change, params, asked.object_id)
+            done = asked.operation.run(change, params, asked.object_id)
+            status, body = 200, expanded(change, done, params.expand)
             if "server_error_after_commit" in strikes:
                 raise server_error()
         except StripeError as error:

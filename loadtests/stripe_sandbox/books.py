@@ -68,13 +68,17 @@ class Change:
         self.removed: list[str] = []
         self._request = {"id": request_id, "idempotency_key": idempotency_key}
 
+    def find(self, kind: str, object_id: str) -> Object | None:
+        """Return an object as this change sees it, None if it is not there."""
+        return self.things.get(object_id) or self.books[kind].get(object_id)
+
     def get(self, kind: str, object_id: str, param: str = "id") -> Object:
         """Return an object as this change sees it.
 
         Raises:
             StripeError: it is not there.
         """
-        found = self.things.get(object_id) or self.books[kind].get(object_id)
+        found = self.find(kind, object_id)
         if found is None:
             raise missing(kind, object_id, param)
         return found

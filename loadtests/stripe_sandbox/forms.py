@@ -59,7 +59,8 @@ def _refusal(problem: str, form: Object) -> StripeError:
     """Say what msgspec found the way Stripe says it."""
     found = _WHERE.match(problem)
     assert found is not None
-    path = [step for step in (found["path"] or "").split(".") if step]
+    # What msgspec says of any one value of a hash, `metadata[...]`, is said of the hash.
+    path = [step for step in (found["path"] or "").replace("[...]", "").split(".") if step]
     if field := _FIELD.match(found["what"]):
         param = _param([*path, field["name"]])
         if field["is"] == "missing required":
@@ -67,10 +68,7 @@ def _refusal(problem: str, form: Object) -> StripeError:
         return _invalid(f"Received unknown parameter: {param}", "parameter_unknown", param)
     param, given = _param(path), _at(form, path)
     if found["what"].startswith("Expected `int"):
-        code = "parameter_invalid_integer"
-        if isinstance(given, str) and given.lstrip("-").isdigit():
-            return _invalid(f"Invalid integer: {found['what']}", code, param)
-        return _invalid(f"Invalid integer: {given}", code, param)
+        return _invalid(f"Invalid integer: {given}", "parameter_invalid_integer", param)
     if given == "":
         message = (
             f"You passed an empty string for '{param}'. We assume empty values are an attempt to"

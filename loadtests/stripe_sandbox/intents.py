@@ -1,7 +1,5 @@
 """Payment intents: from the first request to the money, or to none."""
 
-from typing import Any
-
 import msgspec
 
 from loadtests.stripe_sandbox import objects
@@ -10,6 +8,7 @@ from loadtests.stripe_sandbox.cards import MESSAGES, Card, card
 from loadtests.stripe_sandbox.disputes import open_dispute
 from loadtests.stripe_sandbox.errors import Object, StripeError, refused, unexpected_state
 from loadtests.stripe_sandbox.params import (
+    AutomaticPaymentMethods,
     IntentCancel,
     IntentCapture,
     IntentConfirm,
@@ -24,6 +23,7 @@ from loadtests.stripe_sandbox.params import (
 #: Least amounts that Stripe charges, minor units; about half a dollar.
 _AMOUNT_MIN = {"jpy": 50, "gbp": 30, "dkk": 250, "nok": 300, "sek": 300, "czk": 1500, "huf": 17500}
 _AMOUNT_MAX = 99_999_999
+_KEPT = [name for name in IntentFields.__struct_fields__ if name not in ("expand", "metadata")]
 _OPEN = ("requires_payment_method", "requires_confirmation", "requires_action")
 _CANCELABLE = (*_OPEN[:1], "requires_capture", *_OPEN[1:], "processing")
 
@@ -32,20 +32,17 @@ def create(change: Change, params: IntentCreate, _: str) -> Object:
     """Create an intent, and confirm it at once if that is asked for."""
     currency = params.currency.lower()
     _check_amount(params.amount, currency)
-    automatic = params.automatic_payment_methods
-    chosen = params.payment_method_types
     fields = {
         **_given(params),
         "amount": params.amount,
         "currency": currency,
         "capture_method": params.capture_method,
         "confirmation_method": params.confirmation_method,
-        "automatic_payment_methods": msgspec.to_builtins(automatic)
-        if automatic or chosen
-        else {"enabled": True, "allow_redirects": "always"},
-        "payment_method_types": chosen or ["card"],
         "metadata": merged({}, params.metadata),
     }
+    if params.payment_method_types is None:
+        automatic = params.automatic_payment_methods or AutomaticPaymentMethods(enabled=True)
+        fields["automatic_payment_methods"] = msgspec.to_builtins(automatic)
     if params.payment_method is not None:
         card(params.payment_method)
         fields["status"] = "requires_confirmation"
@@ -282,16 +279,9 @@ def _next_action(intent: Object, return_url: str | None) -> Object:
 
 
 def _given(params: IntentFields) -> Object:
-    """Return what an intent keeps of its parameters: an empty string is no value."""
-    given: dict[str, Any] = {
-        name: getattr(params, name) or None
-        for name in IntentFields.__struct_fields__
-        if name not in ("expand", "metadata", "payment_method_options", "payment_method_types")
-        and (isinstance(params, IntentCreate) or getattr(params, name) is not None)
-    }
-    if isinstance(params, IntentCreate) or params.payment_method_options:
-        given["payment_method_options"] = params.payment_method_options
-    return given
+    """Return what was given of the fields that an intent simply keeps; nothing unsets one."""
+    values = {name: getattr(params, name) for name in _KEPT}
+    return {name: value or None for name, value in values.items() if value is not None}
 
 
 def _check_amount(amount: int, currency: str) -> None:

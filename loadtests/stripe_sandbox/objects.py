@@ -42,13 +42,18 @@ _INTENT: Object = {
     "amount_details": {"tip": {}},
     "amount_received": 0,
     "livemode": False,
+    "metadata": {},
     "object": "payment_intent",
     "payment_method_configuration_details": {"id": "pmc_sandbox", "parent": None},
+    "payment_method_options": {},
+    "payment_method_types": ["card"],
     "status": "requires_payment_method",
 } | _nulls(
-    "application application_fee_amount canceled_at cancellation_reason customer_account"
-    " excluded_payment_method_types last_payment_error latest_charge managed_payments next_action"
-    " on_behalf_of processing review source transfer_data"
+    "application application_fee_amount automatic_payment_methods canceled_at cancellation_reason"
+    " customer customer_account description excluded_payment_method_types last_payment_error"
+    " latest_charge managed_payments next_action on_behalf_of payment_method processing"
+    " receipt_email review setup_future_usage shipping source statement_descriptor"
+    " statement_descriptor_suffix transfer_data transfer_group"
 )
 
 

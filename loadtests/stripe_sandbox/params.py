@@ -9,7 +9,10 @@ from msgspec import Meta, Struct
 
 Amount = Annotated[int, Meta(ge=0)]
 Currency = Annotated[str, Meta(pattern="^[A-Za-z]{3}$")]
-Metadata = dict[str, Annotated[str, Meta(max_length=500)]]
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=40)], Annotated[str, Meta(max_length=500)]],
+    Meta(max_length=50),
+]
 CaptureMethod = Literal["automatic", "automatic_async", "manual"]
 
 
@@ -57,7 +60,7 @@ class IntentFields(Params):
     customer: str | None = None
     payment_method: str | None = None
     payment_method_types: list[str] | None = None
-    payment_method_options: dict[str, Any] = {}
+    payment_method_options: dict[str, Any] | None = None
     shipping: dict[str, Any] | None = None
 
 

@@ -106,9 +106,12 @@ class Sandbox:
         """
         change = Change(self.books, self.clock())
         try:
-            return run(change)
-        finally:
+            done = run(change)
+        except StripeError:
             self.commit(change)
+            raise
+        self.commit(change)
+        return done
 
     def away(self) -> bool:
         """Return whether there is an outage."""

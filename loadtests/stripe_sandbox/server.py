@@ -1,6 +1,5 @@
 """The server: Starlette routes behind uvicorn, on one socket of this machine."""
 
-import asyncio
 import json
 import os
 import socket
@@ -108,7 +107,6 @@ def serve(sandbox: Sandbox, listener: socket.socket) -> None:
 
 
 async def _unknown(request: Request, _: Exception) -> Response:
-    await asyncio.sleep(0)
     error = refused(f"Unrecognized request URL ({request.method}: {request.url.path}).")
     body = msgspec.json.encode({"error": error.error})
     return Response(body, 404, media_type="application/json")
