@@ -110,7 +110,7 @@ class HandingOut:
             abandoned = {
                 partition: [
                     row._replace(deliveries=row.deliveries + 1)
-                    for row in self._not_in_hand(group, partition, rows)
+                    for row in rows
                     if row.consumer != consumer
                 ]
                 for partition, rows in found.items()

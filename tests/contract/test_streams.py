@@ -255,6 +255,17 @@ async def test_what_was_handed_out_and_never_received_comes_again_uncounted(
     assert sent(await read(streams)) == messages[3:]
 
 
+async def test_what_was_lost_is_found_behind_all_that_is_in_hand(stream_rig: StreamRig) -> None:
+    streams = stream_rig.streams()
+    messages = await filled(streams, 5)
+    for _ in range(3):
+        await read(streams, count=1)
+    stream_rig.lose_reply("XREADGROUP")
+    with pytest.raises(Unavailable):
+        await read(streams, count=1)
+    assert [sent(await read(streams, count=1)) for _ in range(2)] == [[messages[3]], [messages[4]]]
+
+
 async def test_a_read_that_was_cancelled_loses_nothing(stream_rig: StreamRig) -> None:
     streams = stream_rig.streams()
     await streams.ensure_group(PAYMENTS, range(8))
@@ -330,6 +341,15 @@ async def test_keeping_takes_nothing_back_and_counts_nothing(stream_rig: StreamR
     assert counts(await read(stream_rig.streams(), YOU)) == [3]
 
 
+async def test_nobody_takes_over_from_himself(stream_rig: StreamRig) -> None:
+    messages = await filled(stream_rig.streams(), 2)
+    await read(stream_rig.streams())
+    await stream_rig.grow_old(ABANDONED_MS)
+    streams = stream_rig.streams()
+    assert await streams.claim_abandoned(PAYMENTS, ME, range(8), ABANDONED_MS, 10) == []
+    assert sent(await read(streams)) == messages
+
+
 async def test_a_lost_takeover_is_handed_out_by_the_next_read(stream_rig: StreamRig) -> None:
     messages = await filled(stream_rig.streams(), 2)
     await read(stream_rig.streams())
@@ -355,6 +375,16 @@ async def test_what_is_given_back_counts_as_never_handed_out(stream_rig: StreamR
     again = await read(stream_rig.streams(), ME)
     assert sent(taken) + sent(again) == messages[1:]
     assert counts(taken) + counts(again) == [1, 1]
+
+
+async def test_order_is_kept_whatever_the_counts(stream_rig: StreamRig) -> None:
+    messages = await filled(stream_rig.streams(), 5)
+    streams = stream_rig.streams()
+    found = await read(streams)
+    await streams.release(PAYMENTS, ME, found[1::2])
+    again = await read(stream_rig.streams())
+    assert sent(again) == messages
+    assert counts(again) == [2, 1, 2, 1, 2]
 
 
 # -- poison ----------------------------------------------------------------------------

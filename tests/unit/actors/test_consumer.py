@@ -11,9 +11,11 @@ from structlog.testing import LogCapture
 
 from actors import consumer as module
 from actors.consumer import Consumer, RetryLater
+from engine.journal.entry import Position
 from engine.journal.memory import Fault
 from engine.journal.memory_stream_store import MemoryStreamStore
 from engine.journal.memory_streams import MemoryStreams
+from engine.journal.stream_fields import stream_key
 from engine.journal.streams import DeadLetter, Delivery, Group, Incoming, StreamKind
 from engine.limits import (
     ABANDONED_MS,
@@ -22,6 +24,7 @@ from engine.limits import (
     CONSUMER_HANDLE_SECONDS_MAX,
     CONSUMER_MESSAGES_MAX,
     DELIVERIES_MAX,
+    DELIVERIES_TOGETHER_MAX,
     KEEP_SECONDS,
     READ_MESSAGES_MAX,
 )
@@ -228,6 +231,16 @@ async def test_stopping_finishes_what_is_under_way_and_gives_back_the_rest(world
     assert [delivery.deliveries for delivery in left] == [1, 1, 1, 1]
 
 
+async def test_stopping_begins_nothing_that_had_to_wait_for_its_place(world: World) -> None:
+    await world.put(*(f"e{number}:0" for number in range(3 * CONSUMER_EVENTS_MAX)))
+    world.seconds = 1.0
+    world.start()
+    await asyncio.sleep(0.5)
+    await world.stop()
+    assert len(world.done) == CONSUMER_EVENTS_MAX
+    assert await world.pending() == 2 * CONSUMER_EVENTS_MAX
+
+
 async def test_stopping_does_not_wait_for_a_pause_to_end(world: World) -> None:
     await world.put("e1:0")
     world.troubles["e1:0"] = fail(RetryLater(3_000, "closed"))
@@ -384,6 +397,26 @@ async def test_what_kills_its_consumer_is_found_out_and_nothing_else_is(world: W
     assert set(world.done) == set(names) - {"e7:0"}
 
 
+async def test_a_suspect_is_handled_while_nothing_else_is(world: World) -> None:
+    await world.put("e0:0", "e1:0", "e2:0", "e3:0", "e4:0")
+    before = MemoryStreams(world.store)
+    found = await before.read(GROUP, "consumer-0", PARTITIONS, 10, 0)
+    suspects = [one for one in found if one.message.id in ("e1:0", "e2:0")]
+    for delivery in suspects:
+        stream = world.store.streams[stream_key(GROUP.kind, delivery.partition)]
+        place = Position.parse(delivery.message_id)
+        stream.readers[GROUP.name].pending[place].deliveries = DELIVERIES_TOGETHER_MAX
+        world.troubles[delivery.message.id] = lambda: company.append(world.busy.total())
+    company: list[int] = []
+    world.seconds = 1.0
+    await world.put(*(f"e{number}:1" for number in range(5, 20)))
+    world.start()
+    await world.all_finished()
+    assert company == [1, 1]
+    assert len(world.done) == 20
+    assert world.busiest > 1
+
+
 # -- a store that is away --------------------------------------------------------------
 
 
@@ -416,7 +449,7 @@ async def test_lost_answers_of_the_store_lose_no_message(world: World, fault: Fa
 
 async def test_a_store_that_comes_back_empty_gets_its_group_again(world: World) -> None:
     world.start()
-    await asyncio.sleep(1)
+    await asyncio.sleep(5)
     world.store.streams.clear()
     await world.put("e1:0")
     await until(lambda: world.done == ["e1:0"])
@@ -471,6 +504,8 @@ async def test_what_waits_for_long_is_kept_from_others(world: World) -> None:
     world.start("consumer-0")
     await until(lambda: len(world.calls) == 1)
     world.start("consumer-1")
+    await asyncio.sleep(990)
+    assert len(world.calls) == 1
     await world.all_finished()
     assert len(world.calls) == 2
     assert await world.letters() == []
