@@ -372,6 +372,7 @@ async def test_what_is_given_back_counts_as_never_handed_out(stream_rig: StreamR
     await leaving.release(PAYMENTS, ME, found[1:])
     other = stream_rig.streams()
     taken = await other.claim_abandoned(PAYMENTS, YOU, range(8), ABANDONED_MS, 1)
+    assert len(taken) == 1, "not abandoned at once"
     again = await read(stream_rig.streams(), ME)
     assert sent(taken) + sent(again) == messages[1:]
     assert counts(taken) + counts(again) == [1, 1]

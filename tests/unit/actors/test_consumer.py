@@ -367,6 +367,16 @@ async def test_an_unreadable_message_is_buried_at_once(world: World) -> None:
     assert world.done == ["e1:0", "e1:1"]
 
 
+async def test_messages_of_no_known_event_go_on_around_an_unreadable_one(world: World) -> None:
+    for number in range(4):
+        await world.streams.put(0, Incoming(f"-:{number}", "kind", b"", 0))
+        world.store.add(GROUP.kind, 0, {b"x": b"y"})
+    world.start()
+    await world.all_finished()
+    assert world.calls == [[f"-:{number}"] for number in range(4)]
+    assert len(await world.letters()) == 4
+
+
 async def test_what_kills_its_consumer_is_found_out_and_nothing_else_is(world: World) -> None:
     names = [f"e{number}:0" for number in range(40)]
     await world.put(*names)
