@@ -19,6 +19,7 @@ whoever tests:
     POST   /_sandbox/disputes/{id}/close                {"status": "won" | "lost"}
     POST   /_sandbox/refunds/{id}/settle                {"status": "succeeded" | "failed"}
     POST   /_sandbox/events/{id}/resend                 {"copies": 1}
+    GET    /_sandbox/payment_intents/{id}/authenticate  the same as a page, for people
     GET    /_sandbox/books                              what it all adds up to
     POST   /_sandbox/reset                              forgets all but the endpoints
     POST   /_sandbox/faults                             a `Fault`, or a list of them

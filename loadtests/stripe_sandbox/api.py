@@ -7,7 +7,7 @@ import hashlib
 from typing import Any, NamedTuple
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -105,6 +105,8 @@ class Endpoint:
             response = await self._answer(request)
         except NoAnswer as none:
             await break_off(request, none.seconds)
+        except ClientDisconnect:
+            pass  # it left before it had asked
         else:
             await response(scope, receive, send)
 
@@ -117,12 +119,8 @@ class Endpoint:
         if key is not None:
             headers["Idempotency-Key"] = key
         try:
-            encoded = (
-                (await request.body()).decode(errors="replace")
-                if request.method == "POST"
-                else None
-            )
-            form = parse_form(request.url.query if encoded is None else encoded)
+            posted = (await request.body()).decode(errors="replace")
+            form = parse_form(posted if request.method == "POST" else request.url.query)
             public = self._authorize(request, form)
             object_id = request.path_params.get("id", "")
             path = request.url.path
@@ -134,6 +132,7 @@ class Endpoint:
             answer, replayed = _failure(error), False
         if replayed:
             headers["Idempotent-Replayed"] = "true"
+            headers["Original-Request"] = answer.request_id
         if answer.status >= 500:
             headers["Stripe-Should-Retry"] = "false"  # a key would only replay it
         return Response(bytes(answer.body), answer.status, headers, "application/json")
@@ -141,7 +140,7 @@ class Endpoint:
     def _authorize(self, request: Request, form: Object) -> bool:
         """Return whether a browser asks; it proves itself later, with the client secret."""
         settings = self._sandbox.settings
-        given = _key(request.headers.get("authorization", "")) or form.pop("key", None)
+        given = _key(request.headers.get("authorization", "")) or str(form.pop("key", ""))
         if not given:
             message = (
                 "You did not provide an API key. You need to provide your API key in the"
@@ -203,7 +202,7 @@ class Endpoint:
         params = read(asked.operation.takes, asked.form)
         await self._wait(asked, strikes)
         sandbox, key = self._sandbox, asked.key
-        change = Change(sandbox.books, sandbox.clock(), asked.request_id, key)
+        change = sandbox.change(asked.request_id, key)
         try:
             if "server_error_before_commit" in strikes:
                 raise server_error()
@@ -218,7 +217,8 @@ class Endpoint:
                 raise
             status, body = error.status, {"error": _with_request(error, asked)}
         content = msgspec.json.encode(_as_public(body) if asked.public else body)
-        answer = Answer(key or "", fingerprint, status, msgspec.Raw(content), change.now)
+        raw = msgspec.Raw(content)
+        answer = Answer(key or "", fingerprint, status, raw, change.now, asked.request_id)
         sandbox.commit(change, None if key is None else answer)
         return answer
 
@@ -249,7 +249,7 @@ async def break_off(request: Request, seconds: float) -> None:
 
 def _failure(error: StripeError) -> Answer:
     body = msgspec.json.encode({"error": error.error})
-    return Answer("", "", error.status, msgspec.Raw(body), 0)
+    return Answer("", "", error.status, msgspec.Raw(body), 0, "")
 
 
 def _with_request(error: StripeError, asked: Asked) -> Object:

@@ -5,6 +5,7 @@ one piece before the request is answered, so that a killed process forgets nothi
 told anyone; it is not synced, and a power cut may.
 """
 
+import fcntl
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +28,10 @@ class DamagedBooks(Exception):
     """A line of the file that is not its last one cannot be read."""
 
 
+class BooksInUse(Exception):
+    """Another sandbox is writing to the file."""
+
+
 class Delivery(Struct, frozen=True):
     """An event on its way to an endpoint, by their ids."""
 
@@ -42,6 +47,7 @@ class Answer(Struct, frozen=True):
     status: int
     body: msgspec.Raw
     created: int
+    request_id: str
 
 
 class Change:
@@ -52,6 +58,7 @@ class Change:
         now: seconds since 1970.
         request_id: of the request that asked for it, if there was one.
         idempotency_key: of that request.
+        site: where the sandbox is, for links to its own pages.
     """
 
     def __init__(
@@ -60,9 +67,11 @@ class Change:
         now: int,
         request_id: str | None = None,
         idempotency_key: str | None = None,
+        site: str = "",
     ) -> None:
         self.books = books
         self.now = now
+        self.site = site
         self.things: dict[str, Object] = {}
         self.events: list[Object] = []
         self.removed: list[str] = []
@@ -108,6 +117,7 @@ class Books:
 
     Raises:
         DamagedBooks: a line before the last one cannot be read.
+        BooksInUse: somebody else writes to the file.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -115,8 +125,18 @@ class Books:
         self._encode = msgspec.json.Encoder().encode_lines
         self._forget()
         if path is not None:
-            self._load(path)
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._load(path)
+            except BlockingIOError:
+                os.close(file)
+                raise BooksInUse(str(path)) from None
+            except DamagedBooks:
+                os.close(file)
+                raise
+            self._file = file
 
     def __getitem__(self, kind: str) -> Collection:
         return self._kinds[kind]
@@ -222,9 +242,7 @@ class Books:
             assert os.write(self._file, data) == len(data), "the disk is full"
 
     def _load(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = 0
-        content = path.read_bytes() if path.exists() else b""
+        kept, content = 0, path.read_bytes()
         for number, line in enumerate(content.splitlines(keepends=True), 1):
             if not line.endswith(b"\n"):
                 break  # torn: whoever asked for it was not answered

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Struct
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from loadtests.stripe_sandbox import disputes, intents, refunds
@@ -24,6 +25,15 @@ _PAGE = f"""<!doctype html><title>Stripe sandbox</title>
 to do with Stripe. The API is at /v1; its accounts are at <a href="/_sandbox/books">
 /_sandbox/books</a>, what goes wrong on purpose at <a href="/_sandbox/faults">
 /_sandbox/faults</a>.</p>
+"""
+
+
+_BANK = "payment_intents/{id}/authenticate"
+_BANK_PAGE = f"""<!doctype html><title>3-D Secure</title>
+<h1>{_ABOUT}</h1>
+<p>This is where a buyer's bank would ask whether the payment is really theirs.</p>
+<form method="post" action="authenticate/succeed"><button>It is</button></form>
+<form method="post" action="authenticate/fail"><button>It is not</button></form>
 """
 
 
@@ -91,7 +101,7 @@ _ACTIONS = [
         ),
     ),
     Action(
-        "payment_intents/{id}/authenticate",
+        _BANK,
         Authenticate,
         lambda change, params, object_id: intents.authenticate(
             change, object_id, params.outcome == "succeed"
@@ -134,6 +144,8 @@ class Control:
                 for action in _ACTIONS
             ),
             Route("/", self._about, methods=["GET"]),
+            Route(f"/_sandbox/{_BANK}", self._bank, methods=["GET"]),
+            Route(f"/_sandbox/{_BANK}/{{outcome}}", self._decide, methods=["POST"]),
             Route("/_sandbox/faults", self._show_faults, methods=["GET"]),
             Route("/_sandbox/faults", self._add_faults, methods=["POST"]),
             Route("/_sandbox/faults", self._clear_faults, methods=["DELETE"]),
@@ -161,6 +173,30 @@ class Control:
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(_PAGE)
         return _json({"sandbox": True, "about": _ABOUT})
+
+    async def _bank(self, _: Request) -> Response:
+        """Ask the buyer, on the page that `next_action` leads to."""
+        return HTMLResponse(_BANK_PAGE)
+
+    async def _decide(self, request: Request) -> Response:
+        """Take the buyer's answer, and send the buyer back to the shop."""
+        intent_id, succeeds = request.path_params["id"], request.path_params["outcome"] == "succeed"
+        try:
+            before = self._sandbox.change().get("payment_intent", intent_id, "intent")
+            after = self._sandbox.do(
+                lambda change: intents.authenticate(change, intent_id, succeeds)
+            )
+        except StripeError as error:
+            return _json({"error": error.error}, error.status)
+        back = (before["next_action"].get("redirect_to_url") or {}).get("return_url")
+        if back is None:
+            return HTMLResponse(f"<h1>{_ABOUT}</h1><p>Go back to the shop.</p>")
+        told = {
+            "payment_intent": intent_id,
+            "payment_intent_client_secret": after["client_secret"],
+            "redirect_status": "succeeded" if succeeds else "failed",
+        }
+        return RedirectResponse(f"{back}{'&' if '?' in back else '?'}{urlencode(told)}", 303)
 
     async def _show_faults(self, _: Request) -> Response:
         return _json({"faults": self._sandbox.faults.shown()})

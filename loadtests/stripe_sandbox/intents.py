@@ -122,7 +122,7 @@ def confirm(change: Change, params: IntentConfirm, intent_id: str) -> Object:
     if paying.authenticates and (params.off_session or params.error_on_requires_action):
         intent = _decline(change, intent, paying, "authentication_required")
     elif paying.authenticates:
-        action = _next_action(intent, params.return_url)
+        action = _next_action(change.site, intent, params.return_url)
         intent = change.put(intent, status="requires_action", next_action=action)
         change.emit("payment_intent.requires_action", intent)
     elif paying.delayed:
@@ -269,8 +269,8 @@ def _failed(change: Change, intent: Object, failure: Object) -> Object:
     return intent
 
 
-def _next_action(intent: Object, return_url: str | None) -> Object:
-    page = f"/_sandbox/payment_intents/{intent['id']}/authenticate"
+def _next_action(site: str, intent: Object, return_url: str | None) -> Object:
+    page = f"{site}/_sandbox/payment_intents/{intent['id']}/authenticate"
     if return_url is None:
         details = {"type": "three_d_secure_redirect", "stripe_js": page}
         return {"type": "use_stripe_sdk", "use_stripe_sdk": details}

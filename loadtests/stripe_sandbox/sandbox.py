@@ -56,12 +56,17 @@ class Sandbox:
         settings: what it is started with.
         clock: seconds since 1970.
 
+    Attributes:
+        site: where it is, once that is known.
+
     Raises:
         DamagedBooks: the file in `data_dir` cannot be read.
+        BooksInUse: another sandbox has it.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
+        self.site = ""
         self._clock = clock
         data_dir = settings.data_dir
         self.books = Books(None if data_dir is None else data_dir / "books.jsonl")
@@ -70,7 +75,7 @@ class Sandbox:
         self._racing: dict[str, asyncio.Event] = {}
         if settings.webhook_url is not None:
             fields = {"id": _OWN_ENDPOINT, "secret": settings.webhook_secret}
-            change = Change(self.books, self.clock())
+            change = self.change()
             change.put(new_endpoint(change.now, settings.webhook_url, ["*"], fields))
             self.books.commit(change)
 
@@ -90,6 +95,10 @@ class Sandbox:
         await self.courier.stop()
         self.books.close()
 
+    def change(self, request_id: str | None = None, key: str | None = None) -> Change:
+        """Return a change that begins now, for a request with this id and key."""
+        return Change(self.books, self.clock(), request_id, key, self.site)
+
     def commit(self, change: Change, answer: Answer | None = None) -> None:
         """Make a change true and lasting, and set off all that follows from it."""
         self.courier.send(self.books.commit(change, answer))
@@ -104,7 +113,7 @@ class Sandbox:
         Raises:
             StripeError: it was refused; what it changed nevertheless is committed.
         """
-        change = Change(self.books, self.clock())
+        change = self.change()
         try:
             done = run(change)
         except StripeError:
@@ -135,7 +144,7 @@ class Sandbox:
         Raises:
             StripeError: there is no such event.
         """
-        event = Change(self.books, self.clock()).get("event", event_id)
+        event = self.change().get("event", event_id)
         self.courier.send_again(event_id, copies)
         return event
 

@@ -80,9 +80,9 @@ def make_app(sandbox: Sandbox) -> Starlette:
 
 def serve(sandbox: Sandbox, listener: socket.socket) -> None:
     """Serve on a socket that is bound to this machine, until SIGTERM or SIGINT."""
+    url = sandbox.site = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
     def announce() -> None:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)  # noqa: T201
         print(  # noqa: T201
             f"\n*** STRIPE SANDBOX at {url}: NO MONEY MOVES. For tests only. ***\n",

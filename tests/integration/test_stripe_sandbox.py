@@ -55,6 +55,23 @@ def ask(
             return error, json.load(error)
 
 
+def seen(url: str) -> str:
+    """Return a page as a browser gets it."""
+    request = urllib.request.Request(url, headers={"Accept": "text/html"})
+    with urllib.request.urlopen(request, timeout=5) as response:
+        return response.read().decode()
+
+
+async def until(retrieve: Any, object_id: str, status: str) -> Any:
+    """Return an object once it has this status."""
+    async with asyncio.timeout(5):
+        while True:
+            found = await retrieve(object_id)
+            if found.status == status:
+                return found
+            await asyncio.sleep(0.02)
+
+
 async def test_a_payment_and_its_refund(client, sandbox):
     intents = client.v1.payment_intents
     intent = await intents.create_async(PRICE)
@@ -118,6 +135,25 @@ async def test_3d_secure(client, sandbox):
         assert (await intents.retrieve_async(intent.id)).status == status
 
 
+@pytest.mark.parametrize(("outcome", "told"), [("fail", "failed"), ("succeed", "succeeded")])
+async def test_a_person_answers_3d_secure_and_comes_back_to_the_shop(
+    client, sandbox, outcome, told
+):
+    intent = await client.v1.payment_intents.create_async(PRICE)
+    card = {"payment_method": "pm_card_threeDSecure2Required", "return_url": f"{sandbox.url}/?a=1"}
+    asked = await client.v1.payment_intents.confirm_async(intent.id, card)
+    page = asked.next_action.redirect_to_url.url
+    assert f'action="authenticate/{outcome}"' in seen(page)
+    answer, shop = ask(f"{page}/{outcome}", body="")
+    assert shop["sandbox"]
+    assert answer.url == (
+        f"{sandbox.url}/?a=1&payment_intent={intent.id}"
+        f"&payment_intent_client_secret={intent.client_secret}&redirect_status={told}"
+    )
+    answer, body = ask(f"{page}/{outcome}", body="")
+    assert (answer.status, body["error"]["code"]) == (400, "payment_intent_unexpected_state")
+
+
 async def test_a_declined_card(client):
     intent = await client.v1.payment_intents.create_async(PRICE)
     with pytest.raises(stripe.CardError) as declined:
@@ -167,11 +203,9 @@ async def test_what_takes_its_time_ends_by_itself(client):
         paid = await intents.create_async({**PRICE, "confirm": True, "payment_method": card})
         refunds.append(await client.v1.refunds.create_async({"payment_intent": paid.id}))
     assert [refund.status for refund in refunds] == ["pending", "succeeded"]
-    await asyncio.sleep(0.2)
-    assert (await intents.retrieve_async(delayed.id)).status == "succeeded"
-    now = [await client.v1.refunds.retrieve_async(refund.id) for refund in refunds]
-    assert [refund.status for refund in now] == ["succeeded", "failed"]
-    assert now[1].failure_reason
+    await until(intents.retrieve_async, delayed.id, "succeeded")
+    await until(client.v1.refunds.retrieve_async, refunds[0].id, "succeeded")
+    assert (await until(client.v1.refunds.retrieve_async, refunds[1].id, "failed")).failure_reason
     assert {"refund.updated", "refund.failed"} <= set(await event_types(client))
 
 
@@ -285,6 +319,7 @@ async def test_a_key_remembers_the_first_answer(client, sandbox):
     assert "Idempotent-Replayed" not in first.last_response.headers
     assert again.last_response.headers["Idempotent-Replayed"] == "true"
     assert again.last_response.body == first.last_response.body
+    assert again.last_response.headers["Original-Request"] == first.last_response.request_id
     with pytest.raises(stripe.IdempotencyError, match="same parameters"):
         await intents.create_async({**PRICE, "amount": 4600}, {"idempotency_key": "k1"})
     with pytest.raises(stripe.IdempotencyError, match="same endpoint"):
@@ -312,7 +347,7 @@ async def test_a_key_remembers_refusals_but_not_mistakes(client):
 
 
 async def test_the_same_key_twice_at_once(client, sandbox):
-    sandbox.faults({"kind": "latency", "seconds_min": 0.2, "seconds_max": 0.2, "times": 1})
+    sandbox.faults({"kind": "latency", "seconds_min": 0.5, "seconds_max": 0.5, "times": 1})
     create = client.v1.payment_intents.create_async
     first = asyncio.create_task(create(PRICE, {"idempotency_key": "k4"}))
     await asyncio.sleep(0.1)
@@ -350,9 +385,7 @@ def test_it_says_what_it_is(sandbox):
     assert body["sandbox"] is True
     assert "NO MONEY MOVES" in body["about"]
     assert answer.headers["X-Sandbox"] == "no money moves"
-    request = urllib.request.Request(sandbox.url, headers={"Accept": "text/html"})
-    with urllib.request.urlopen(request, timeout=5) as response:
-        assert b"<h1>THIS IS A SANDBOX" in response.read()
+    assert "<h1>THIS IS A SANDBOX" in seen(sandbox.url)
 
 
 def test_what_control_does_not_understand_is_refused(sandbox):

@@ -111,7 +111,7 @@ async def test_what_is_never_taken_is_given_up_until_somebody_sends_it_again(
     inbox.status = 500
     await client.v1.payment_intents.create_async(PRICE)
     assert (await settled(sandbox))["given_up"] == 1
-    assert 3 <= len(inbox.events) <= 7, "0.02 s, 0.04 s, 0.08 s … within half a second"
+    assert 2 <= len(inbox.events) <= 7, "0.02 s, 0.04 s, 0.08 s … within half a second"
     inbox.status = 200
     (event,) = (await client.v1.events.list_async({"delivery_success": False})).data
     sandbox.resend(event.id)
@@ -214,10 +214,10 @@ async def test_an_outage(client, sandbox, inbox):
     sandbox.control("DELETE", f"faults/{fault['id']}")
     await inbox.wait(4)
     assert (await client.v1.payment_intents.retrieve_async(intent_id)).status == "succeeded"
-    sandbox.faults({"kind": "outage", "seconds": 0.1})
+    sandbox.faults({"kind": "outage", "seconds": 0.3})
     with pytest.raises(stripe.APIConnectionError):
         await client.v1.payment_intents.retrieve_async(intent_id)
-    await asyncio.sleep(0.15)
+    await asyncio.sleep(0.35)
     assert await client.v1.payment_intents.retrieve_async(intent_id)
     assert sandbox.show_faults() == []
 

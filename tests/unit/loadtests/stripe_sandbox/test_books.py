@@ -4,7 +4,15 @@ import msgspec
 import pytest
 
 from loadtests.stripe_sandbox import events
-from loadtests.stripe_sandbox.books import KINDS, Answer, Books, Change, DamagedBooks, Delivery
+from loadtests.stripe_sandbox.books import (
+    KINDS,
+    Answer,
+    Books,
+    BooksInUse,
+    Change,
+    DamagedBooks,
+    Delivery,
+)
 from loadtests.stripe_sandbox.params import Params
 from tests.unit.loadtests.stripe_sandbox.given import NOW, Requests
 
@@ -35,7 +43,7 @@ def a_day(requests: Requests) -> None:
     requests.books.gave_up(third)
     requests.books.delivered(third)
     requests.do(events.delete_endpoint, Params(), gone["id"])
-    answer = Answer("key", "POST /x", 200, msgspec.Raw(b'{"a":1}'), requests.now)
+    answer = Answer("key", "POST /x", 200, msgspec.Raw(b'{"a":1}'), requests.now, "req_1")
     requests.books.commit(Change(requests.books, requests.now), answer)
 
 
@@ -43,6 +51,7 @@ def test_a_restart_changes_nothing(path):
     requests = Requests(Books(path))
     a_day(requests)
     before = everything(requests.books)
+    requests.books.close()
     for _ in range(2):
         again = Books(path)
         assert everything(again) == before
@@ -59,6 +68,7 @@ def test_a_torn_last_line_is_forgotten_wherever_it_is_torn(path):
     whole = path.read_bytes()
     requests.refund(next(iter(requests.books["payment_intent"])))
     torn = path.read_bytes().partition(whole)[2].splitlines(keepends=True)[0]
+    requests.books.close()
     for kept in (1, 2, len(torn) // 2, len(torn) - 1):
         path.write_bytes(whole + torn[:kept])
         again = Books(path)
@@ -71,9 +81,21 @@ def test_a_torn_last_line_is_forgotten_wherever_it_is_torn(path):
 def test_a_line_that_nobody_can_read_is_not_passed_over(path, line):
     requests = Requests(Books(path))
     requests.paid()
-    path.write_bytes(path.read_bytes() + line)
+    requests.books.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole + line)
     with pytest.raises(DamagedBooks):
         Books(path)
+    path.write_bytes(whole)
+    Books(path).close()
+
+
+def test_two_do_not_write_to_one_file(path):
+    books = Books(path)
+    with pytest.raises(BooksInUse):
+        Books(path)
+    books.close()
+    Books(path).close()
 
 
 def test_nothing_is_to_be_seen_before_the_commit():
@@ -87,7 +109,7 @@ def test_nothing_is_to_be_seen_before_the_commit():
 def test_an_answer_is_remembered_for_a_day():
     books = Books()
     for number in range(3):
-        answer = Answer(f"k{number}", "x", 200, msgspec.Raw(b"{}"), NOW + number)
+        answer = Answer(f"k{number}", "x", 200, msgspec.Raw(b"{}"), NOW + number, "req_1")
         books.commit(Change(books, NOW), answer)
     day = 86_400
     assert books.answered("k0", NOW + day - 1)
@@ -123,10 +145,10 @@ def test_reset_leaves_the_endpoints(path):
     a_day(requests)
     endpoints = list(requests.books["webhook_endpoint"])
     requests.books.reset()
-    for books in (requests.books, Books(path)):
-        assert everything(books) == {
-            **{kind: [] for kind in KINDS},
-            "webhook_endpoint": endpoints,
-            "undelivered": {},
-        }
-        books.close()
+    nothing = {kind: [] for kind in KINDS}
+    empty = {**nothing, "webhook_endpoint": endpoints, "undelivered": {}}
+    assert everything(requests.books) == empty
+    requests.books.close()
+    again = Books(path)
+    assert everything(again) == empty
+    again.close()
