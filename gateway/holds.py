@@ -6,6 +6,7 @@ the lane, write bytes. `gateway.openapi` documents it.
 """
 
 import msgspec
+from prometheus_client import Counter
 from starlette.types import Scope
 
 from engine.domain.booking import Booking
@@ -27,8 +28,16 @@ SUFFIX = "/holds"
 
 _encode = msgspec.json.Encoder().encode
 _REPLAYED = (b"idempotent-replayed", b"true")
-_granted = metrics.HOLDS.labels("granted")
-_replayed = metrics.HOLDS.labels("replayed")
+#: Counters by outcome: finding one by its label takes a lock.
+_counters: dict[str, Counter] = {}
+
+
+def _count(outcome: str) -> None:
+    counter = _counters.get(outcome)
+    if counter is None:
+        counter = _counters[outcome] = metrics.HOLDS.labels(outcome)
+    counter.inc()
+
 
 
 class PlaceHoldRoute:
@@ -56,20 +65,20 @@ class PlaceHoldRoute:
             # A request under a key may repeat one that was granted: only the owner knows.
             refusal = lane.refusal(items)
             if refusal is not None:
-                metrics.HOLDS.labels(refusal[0].code).inc()
+                _count(refusal[0].code)
                 raise of_refusal(*refusal)
         customer = principal.sub
         booking = booking_id(service.id_key, event_id, customer, key)
         outcome, sequence = await lane.ask(PlaceHold(booking, customer, items))
         if isinstance(outcome, Granted):
-            (_replayed if outcome.replayed else _granted).inc()
+            _count("replayed" if outcome.replayed else "granted")
             await self._grant(exchange, event_id, outcome)
             return
         if isinstance(outcome, Refused):
-            metrics.HOLDS.labels(outcome.code).inc()
+            _count(outcome.code)
             raise of_refusal(outcome, sequence)
         assert isinstance(outcome, Unanswered), f"a hold was answered with {outcome!r}"
-        metrics.HOLDS.labels(outcome).inc()
+        _count(outcome)
         raise Problem(outcome.value)
 
     async def _grant(self, exchange: Exchange, event_id: str, granted: Granted) -> None:
