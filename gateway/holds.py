@@ -39,7 +39,6 @@ def _count(outcome: str) -> None:
     counter.inc()
 
 
-
 class PlaceHoldRoute:
     """Places holds for buyers."""
 

@@ -7,6 +7,9 @@
         sandbox.faults({"kind": "webhook_drop", "times": 1})
         assert sandbox.books()["totals"]["captured"] == 4500
 
+Payments by `pm_usBankAccount_success` and refunds of `pm_card_pendingRefund` end by themselves
+after half a second; with `options=["--settle-seconds", "3600"]` the test ends them.
+
 What speaks to it synchronously takes about a millisecond: an asynchronous test may do it.
 """
 

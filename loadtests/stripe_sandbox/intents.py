@@ -23,9 +23,17 @@ from loadtests.stripe_sandbox.params import (
 #: Least amounts that Stripe charges, minor units; about half a dollar.
 _AMOUNT_MIN = {"jpy": 50, "gbp": 30, "dkk": 250, "nok": 300, "sek": 300, "czk": 1500, "huf": 17500}
 _AMOUNT_MAX = 99_999_999
+#: What an intent keeps as it was given.
 _KEPT = [name for name in IntentFields.__struct_fields__ if name not in ("expand", "metadata")]
+#: In the order in which Stripe's messages name them.
 _OPEN = ("requires_payment_method", "requires_confirmation", "requires_action")
-_CANCELABLE = (*_OPEN[:1], "requires_capture", *_OPEN[1:], "processing")
+_CANCELABLE = (
+    "requires_payment_method",
+    "requires_capture",
+    "requires_confirmation",
+    "requires_action",
+    "processing",
+)
 
 
 def create(change: Change, params: IntentCreate, _: str) -> Object:
@@ -138,7 +146,9 @@ def confirm(change: Change, params: IntentConfirm, intent_id: str) -> Object:
 def authenticate(change: Change, intent_id: str, succeeds: bool) -> Object:
     """Answer what 3-D Secure asked the buyer, and go on with the payment or end it."""
     intent = change.get("payment_intent", intent_id, "intent")
-    _require(intent, _OPEN[2:], "You cannot authenticate this PaymentIntent", "authenticated")
+    _require(
+        intent, ("requires_action",), "You cannot authenticate this PaymentIntent", "authenticated"
+    )
     intent = change.put(intent, next_action=None)
     if succeeds:
         return _charge(change, intent, card(intent["payment_method"]), authenticated=True)

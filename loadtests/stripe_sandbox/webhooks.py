@@ -41,7 +41,6 @@ class Errand(Struct):
     delivery: Delivery
     pause: float
     until: float
-    counted: bool = True
 
 
 def sign(payload: bytes, secret: str, now: int) -> str:
@@ -75,8 +74,8 @@ class Courier:
     def start(self) -> None:
         """Begin, with what was left over from the last time."""
         self._workers = [asyncio.create_task(self._work()) for _ in range(_CONNECTIONS)]
-        for delivery, tried in self._books.undelivered.items():
-            if tried:
+        for delivery, wanted in self._books.undelivered.items():
+            if wanted:
                 self._queue.put_nowait(self._errand(delivery))
 
     async def stop(self) -> None:
@@ -97,10 +96,9 @@ class Courier:
                 self._books.gave_up(delivery)
                 continue
             delay = strikes["webhook_delay"].wait if "webhook_delay" in strikes else 0.0
-            self._later(delay, self._errand(delivery))
-            if duplicate := strikes.get("webhook_duplicate"):
-                for _ in range(duplicate.fault.copies):
-                    self._later(delay, self._errand(delivery, counted=False))
+            duplicate = strikes.get("webhook_duplicate")
+            for _ in range(1 if duplicate is None else 1 + duplicate.fault.copies):
+                self._later(delay, self._errand(delivery))
 
     def send_again(self, event_id: str, copies: int = 1) -> None:
         """Take an event to all its endpoints again, whatever became of it before."""
@@ -109,9 +107,9 @@ class Courier:
                 delivery = Delivery(event_id, endpoint["id"])
                 self._queue.put_nowait(self._errand(delivery))
 
-    def _errand(self, delivery: Delivery, *, counted: bool = True) -> Errand:
+    def _errand(self, delivery: Delivery) -> Errand:
         until = asyncio.get_running_loop().time() + self._patience.total
-        return Errand(delivery, self._patience.first, until, counted)
+        return Errand(delivery, self._patience.first, until)
 
     def _later(self, seconds: float, errand: Errand) -> None:
         if seconds:
@@ -128,12 +126,11 @@ class Courier:
                 while self._faults.outage(loop.time()):  # noqa: ASYNC110
                     await asyncio.sleep(_OUTAGE_POLL_SECONDS)
                 if await self._deliver(errand.delivery, connection):
-                    if errand.counted:
-                        self._books.delivered(errand.delivery)
+                    self._books.delivered(errand.delivery)
                 elif loop.time() + errand.pause < errand.until:
                     self._later(errand.pause, errand)
                     errand.pause = min(2 * errand.pause, self._patience.longest)
-                elif errand.counted:
+                else:
                     self._books.gave_up(errand.delivery)
         finally:
             connection.close()

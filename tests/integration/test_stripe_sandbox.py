@@ -341,8 +341,9 @@ async def test_a_key_remembers_refusals_but_not_mistakes(client):
             await intents.confirm_async(intent.id, declined, {"idempotency_key": "k2"})
         assert refused.value.headers.get("Idempotent-Replayed") == replayed
     assert len((await client.v1.charges.list_async({"payment_intent": intent.id})).data) == 1
-    with pytest.raises(stripe.InvalidRequestError):
-        await intents.create_async({"amount": 4500}, {"idempotency_key": "k3"})
+    for mistake in ({"amount": 4500}, {**PRICE, "amount": 10}):
+        with pytest.raises(stripe.InvalidRequestError):
+            await intents.create_async(mistake, {"idempotency_key": "k3"})
     assert (await intents.create_async(PRICE, {"idempotency_key": "k3"})).amount == 4500
 
 
