@@ -178,6 +178,27 @@ class Sandbox:
         self.control("POST", "reset")
 
 
+def ask(
+    url: str, headers: dict[str, str] | None = None, body: str | None = None
+) -> tuple[Any, Any]:
+    """Ask without the package, as a browser does; return the answer and what its JSON says."""
+    data = None if body is None else body.encode()
+    request = urllib.request.Request(url, data, headers or {})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return response, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error, json.load(error)
+
+
+def seen(url: str) -> str:
+    """Return a page as a browser gets it."""
+    request = urllib.request.Request(url, headers={"Accept": "text/html"})
+    with urllib.request.urlopen(request, timeout=5) as response:
+        return response.read().decode()
+
+
 @contextmanager
 def running_sandbox(
     directory: Path | None = None,
