@@ -265,6 +265,8 @@ class EventOwner:
 
     def _patience(self) -> float:
         """Return how long the intake may wait: until the next hold expires."""
+        if self.state.to_call_off:
+            return 0
         next_expiry_ms = self.state.next_expiry_ms()
         if next_expiry_ms is None:
             return min(_TICK_SECONDS, self._idle_seconds)
@@ -322,8 +324,10 @@ class EventOwner:
     # -- rest ----------------------------------------------------------------------
 
     def _idle(self) -> bool:
-        """Tell whether nothing has happened, nothing is held and nothing opens soon."""
-        if time.monotonic() - self._last_command < self._idle_seconds or self.state.held_units:
+        """Tell whether nothing has happened, nothing is under way and nothing opens soon."""
+        if time.monotonic() - self._last_command < self._idle_seconds:
+            return False
+        if self.state.held_units or self.state.unsettled or self.state.to_call_off:
             return False
         if self._intake.commands:
             return False  # it came while the store was slow to prove that nobody else owns

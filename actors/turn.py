@@ -5,6 +5,7 @@ import time
 from actors.intake import Waiting
 from actors.wire import Answers, Envelope
 from engine.domain.apply import apply, finish_entry
+from engine.domain.cancellation import call_off
 from engine.domain.commands import Command, PlaceHold
 from engine.domain.decide import decide
 from engine.domain.holds import next_due
@@ -40,6 +41,8 @@ class Turn:
             AssertionError: an invariant is broken; nothing of this turn may be journalled.
         """
         self._expire(state)
+        for record in call_off(state, self.now_ms):
+            self._keep(state, record)
         arrived_ms = time.monotonic()
         holds: list[tuple[list[Outcome | None], int, Command]] = []
         for waiting, outcomes in self._outcomes:
@@ -66,9 +69,12 @@ class Turn:
     def _decide(self, state: EventState, command: Command) -> Outcome:
         outcome, records = decide(state, command, self.now_ms)
         for record in records:
-            apply(state, record)
-            self.records.append(record)
+            self._keep(state, record)
         return outcome
+
+    def _keep(self, state: EventState, record: Record) -> None:
+        apply(state, record)
+        self.records.append(record)
 
     def _expire(self, state: EventState) -> None:
         for _ in range(TURN_EXPIRIES_MAX):

@@ -83,6 +83,22 @@ SNAPSHOT_SLICE_PAUSE_SECONDS = 0.002
 #: Snapshots kept: the newest and the one to fall back to.
 SNAPSHOTS_KEPT = 2
 
+# -- payments ----------------------------------------------------------------------
+
+#: Cards that may fail on one booking before its stock is given to others; the event may
+#: say otherwise.
+PAYMENT_ATTEMPTS_MAX_DEFAULT = 3
+PAYMENT_ATTEMPTS_LIMIT = 10
+#: How long a hold whose time is up waits for Stripe to close its payment, milliseconds. A
+#: call takes a second; longer would keep stock from buyers while Stripe is away.
+PAYMENT_GRACE_MS = 30_000
+#: Times that money without a ticket is sent back before an operator has to look at it.
+RETURN_ATTEMPTS_MAX = 3
+#: Unsettled payments shown at once: a reply of about 200 KiB.
+UNSETTLED_PAGE = 500
+#: Bookings of a cancelled event seen to in one turn: about 5 ms.
+CALL_OFF_BOOKINGS_MAX = 500
+
 # -- owners ------------------------------------------------------------------------
 
 #: How old the proof that no newer owner exists may be when a turn without records is

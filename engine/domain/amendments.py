@@ -3,6 +3,7 @@
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from engine.domain.cancellation import progress
 from engine.domain.commands import AmendEvent, Changes, CreateEvent, PauseSale, ResumeSale
 from engine.domain.decision import Decision, existing_event, may_manage, refused
 from engine.domain.event import Event
@@ -37,9 +38,16 @@ def amend(state: EventState, command: AmendEvent, now_ms: int) -> Decision:
     refusal = _amendment_refusal(state, event, amended)
     if refusal is not None:
         return refusal, ()
+    if state.cancelled_at_ms is not None:
+        return refused(Refusal.EVENT_CANCELLED)
     if amended == event:
-        return EventShown(event, state.paused), ()
-    return EventShown(amended, state.paused), (EventAmended(amended, now_ms),)
+        return shown(state, event), ()
+    return shown(state, amended), (EventAmended(amended, now_ms),)
+
+
+def shown(state: EventState, event: Event) -> EventShown:
+    """Return the event as it stands, with how far its cancellation is."""
+    return EventShown(event, state.paused, cancellation=progress(state))
 
 
 def _amended(event: Event, changes: Changes) -> Event:

@@ -4,13 +4,16 @@ Live traffic, recovery, audit and simulation all go through here.
 """
 
 from collections.abc import Callable
-from heapq import heappop, heappush
 from typing import Any
 
-from engine.domain.booking import EXPIRING, SHARE, Booking, Share, Status
+from engine.domain.apply_payments import APPLY_PAYMENTS
+from engine.domain.booking import Status
 from engine.domain.event import Event
+from engine.domain.moves import count_for_customer, expire_at, move
 from engine.domain.records import (
+    CallingOff,
     EventAmended,
+    EventCancelled,
     EventCreated,
     HoldExpired,
     HoldPlaced,
@@ -89,82 +92,33 @@ def _hold_placed(state: EventState, record: HoldPlaced) -> None:
     count_for_customer(state, booking.customer, units)
 
 
-def expire_at(state: EventState, instant_ms: int, booking_id: str) -> None:
-    """Note when a booking expires."""
-    same_instant = state.expiring_at.get(instant_ms)
-    if same_instant is None:
-        state.expiring_at[instant_ms] = [booking_id]
-        heappush(state.expiries, instant_ms)
-    else:
-        same_instant.append(booking_id)
-
-
-def count_for_customer(state: EventState, customer: str, change: int) -> None:
-    """Add to the units of a customer, where the event limits them."""
-    assert state.event is not None, "a booking was journalled before its event"
-    if state.event.max_per_customer is not None:
-        units = state.units_of.get(customer, 0) + change
-        if units:
-            state.units_of[customer] = units
-        else:
-            del state.units_of[customer]
-
-
 def _hold_released(state: EventState, record: HoldReleased) -> None:
-    _move(state, record.booking_id, Status.CANCELLED, record.at_ms)
+    move(state, record.booking_id, Status.CANCELLED, record.at_ms)
 
 
 def _hold_expired(state: EventState, record: HoldExpired) -> None:
-    _move(state, record.booking_id, Status.EXPIRED, record.at_ms)
+    move(state, record.booking_id, Status.EXPIRED, record.at_ms)
 
 
-def _move(state: EventState, booking_id: str, status: Status, at_ms: int) -> None:
-    before = state.bookings[booking_id]
-    after = before.moved(status, at_ms)
-    state.bookings[booking_id] = after
-    source, target = SHARE[before.status], SHARE[status]
-    if source is not target:
-        _count(state, after, source, -1)
-        _count(state, after, target, +1)
-    _drop_stale_expiries(state)
+def _event_cancelled(state: EventState, record: EventCancelled) -> None:
+    call_off(state, record.at_ms, len(state.bookings))
 
 
-def _count(state: EventState, booking: Booking, share: Share, sign: int) -> None:
-    """Add or take a booking's units where `share` says; NONE is what is available."""
-    for line in booking.lines:
-        offer = state.offers[line.ticket_type]
-        change = sign * line.quantity
-        if share is Share.NONE:
-            offer.stock.available += change
-            offer.committed -= change
-        elif share is Share.HELD:
-            offer.stock.held += change
-        else:
-            offer.stock.sold += change
-    change = sign * booking.units
-    if share is Share.NONE:
-        count_for_customer(state, booking.customer, -change)
-    elif share is Share.HELD:
-        state.held_units += change
-    else:
-        state.sold_units += change
+def call_off(state: EventState, at_ms: int, bookings_left: int) -> None:
+    """Close the sale for good; `bookings_left` of the oldest bookings are to be seen to."""
+    state.cancelled_at_ms = at_ms
+    state.opens_at_ms = state.closes_at_ms = 0
+    state.to_call_off = bookings_left
 
 
-def _drop_stale_expiries(state: EventState) -> None:
-    """Keep the last booking of the first instant one that still expires then."""
-    expiries, bookings = state.expiries, state.bookings
-    while expiries:
-        instant_ms = expiries[0]
-        same_instant = state.expiring_at[instant_ms]
-        while same_instant:
-            booking = bookings[same_instant[-1]]
-            if booking.status in EXPIRING and booking.expires_at_ms == instant_ms:
-                return
-            same_instant.pop()
-        del state.expiring_at[heappop(expiries)]
+def _calling_off(state: EventState, record: CallingOff) -> None:
+    state.to_call_off = record.left
 
 
 _APPLY: dict[type[Record], Callable[[EventState, Any], None]] = {
+    **APPLY_PAYMENTS,
+    EventCancelled: _event_cancelled,
+    CallingOff: _calling_off,
     EventCreated: _event_created,
     EventAmended: _event_amended,
     SalePaused: _sale_paused,

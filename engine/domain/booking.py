@@ -3,6 +3,9 @@
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+from engine.domain.payment import Part, Payment
 
 
 class Status(StrEnum):
@@ -38,12 +41,17 @@ class Move(StrEnum):
     DELIVER_TICKETS = "deliver_tickets"
     REQUEST_REFUND = "request_refund"
     REFUND = "refund"
+    REFUND_PART = "refund_part"
+    REFUND_DELIVERED_PART = "refund_delivered_part"
     DENY_REFUND = "deny_refund"
+    TAKE_BACK = "take_back"
 
 
 #: Every legal move, and nothing else is: (state, move) -> next state.
-#: CONFIRM from RESERVED is a free booking; REINSTATE is a payment that succeeded after
-#: the hold had expired while the stock was still there.
+#: CONFIRM from RESERVED is a free booking, from PAYMENT_FAILED a card that was tried again
+#: on the same intent. REINSTATE is a payment that succeeded after the hold had ended while
+#: the stock was still there. TAKE_BACK is money that went back without our asking: a
+#: refund made at Stripe, a dispute that was lost.
 TRANSITIONS: dict[tuple[Status, Move], Status] = {
     (Status.RESERVED, Move.START_PAYMENT): Status.PAYMENT_PENDING,
     (Status.RESERVED, Move.CONFIRM): Status.CONFIRMED,
@@ -51,17 +59,29 @@ TRANSITIONS: dict[tuple[Status, Move], Status] = {
     (Status.RESERVED, Move.EXPIRE): Status.EXPIRED,
     (Status.PAYMENT_PENDING, Move.CONFIRM): Status.CONFIRMED,
     (Status.PAYMENT_PENDING, Move.FAIL_PAYMENT): Status.PAYMENT_FAILED,
+    (Status.PAYMENT_PENDING, Move.GIVE_UP): Status.CANCELLED,
+    (Status.PAYMENT_PENDING, Move.RELEASE): Status.CANCELLED,
     (Status.PAYMENT_PENDING, Move.EXPIRE): Status.EXPIRED,
     (Status.PAYMENT_FAILED, Move.START_PAYMENT): Status.PAYMENT_PENDING,
+    (Status.PAYMENT_FAILED, Move.CONFIRM): Status.CONFIRMED,
+    (Status.PAYMENT_FAILED, Move.FAIL_PAYMENT): Status.PAYMENT_FAILED,
     (Status.PAYMENT_FAILED, Move.GIVE_UP): Status.CANCELLED,
+    (Status.PAYMENT_FAILED, Move.RELEASE): Status.CANCELLED,
     (Status.PAYMENT_FAILED, Move.EXPIRE): Status.EXPIRED,
     (Status.EXPIRED, Move.REINSTATE): Status.CONFIRMED,
+    (Status.CANCELLED, Move.REINSTATE): Status.CONFIRMED,
     (Status.CONFIRMED, Move.DELIVER_TICKETS): Status.TICKETS_DELIVERED,
     (Status.CONFIRMED, Move.REQUEST_REFUND): Status.REFUND_REQUESTED,
+    (Status.CONFIRMED, Move.TAKE_BACK): Status.REFUNDED,
     (Status.TICKETS_DELIVERED, Move.REQUEST_REFUND): Status.REFUND_REQUESTED,
+    (Status.TICKETS_DELIVERED, Move.TAKE_BACK): Status.REFUNDED,
     (Status.REFUND_REQUESTED, Move.REFUND): Status.REFUNDED,
+    (Status.REFUND_REQUESTED, Move.REFUND_PART): Status.CONFIRMED,
+    (Status.REFUND_REQUESTED, Move.REFUND_DELIVERED_PART): Status.TICKETS_DELIVERED,
     (Status.REFUND_REQUESTED, Move.DENY_REFUND): Status.REFUND_DENIED,
+    (Status.REFUND_REQUESTED, Move.TAKE_BACK): Status.REFUNDED,
     (Status.REFUND_DENIED, Move.REQUEST_REFUND): Status.REFUND_REQUESTED,
+    (Status.REFUND_DENIED, Move.TAKE_BACK): Status.REFUNDED,
 }
 
 
@@ -113,7 +133,9 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
     """What a buyer has. Immutable: a move puts a new one in its place.
 
     `sequence` is that of the journal entry which placed the hold, `later` every state
-    after RESERVED.
+    after RESERVED. `expires_at_ms` moves when a payment is opened or closed, `lines` lose
+    what was given back of them: `held_until_ms` and `placed` are what they were when the
+    hold was placed, 0 and empty if they have not changed.
     """
 
     booking_id: str
@@ -125,6 +147,9 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
     sequence: int
     status: Status = Status.RESERVED
     later: tuple[Moment, ...] = ()
+    payment: Payment | None = None
+    held_until_ms: int = 0
+    placed: tuple[Line, ...] = ()
 
     @property
     def total_minor(self) -> int:
@@ -138,26 +163,36 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
 
     def moved(self, status: Status, at_ms: int) -> "Booking":
         """Return the booking as it is after a move to `status`."""
-        return Booking(
-            self.booking_id,
-            self.customer,
-            self.lines,
-            self.units,
-            self.held_at_ms,
-            self.expires_at_ms,
-            self.sequence,
-            status,
-            (*self.later, Moment(status, at_ms)),
+        return replace(self, status=status, later=(*self.later, Moment(status, at_ms)))
+
+    def expiring(self, expires_at_ms: int) -> "Booking":
+        """Return the booking with another time at which it ends."""
+        held_until_ms = self.held_until_ms or self.expires_at_ms
+        return replace(self, expires_at_ms=expires_at_ms, held_until_ms=held_until_ms)
+
+    def without(self, parts: tuple[Part, ...]) -> "Booking":
+        """Return the booking without units that were given back."""
+        back = {part.ticket_type: part.quantity for part in parts}
+        lines = tuple(
+            replace(line, quantity=line.quantity - back.get(line.ticket_type, 0))
+            for line in self.lines
+        )
+        return replace(
+            self,
+            lines=tuple(line for line in lines if line.quantity),
+            units=self.units - sum(back.values()),
+            placed=self.placed or self.lines,
         )
 
     def as_placed(self) -> "Booking":
         """Return the booking as it was when the hold was placed."""
+        lines = self.placed or self.lines
         return Booking(
             self.booking_id,
             self.customer,
-            self.lines,
-            self.units,
+            lines,
+            sum(line.quantity for line in lines),
             self.held_at_ms,
-            self.expires_at_ms,
+            self.held_until_ms or self.expires_at_ms,
             self.sequence,
         )

@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from engine.domain.event import Event
+from engine.domain.payment import Part
 
 
 class Caller(Struct, frozen=True, array_like=True, gc=False):
@@ -101,6 +102,79 @@ class ResumeSale(Struct, frozen=True, array_like=True, tag="resume"):
     caller: Caller
 
 
+class CancelEvent(Struct, frozen=True, array_like=True, tag="cancel"):
+    """Call the event off: release what is held, refund what is sold."""
+
+    caller: Caller
+
+
+class OpenPayment(Struct, frozen=True, array_like=True, gc=False, tag="pay"):
+    """Begin, or go on, to pay for a hold; a free one is confirmed."""
+
+    booking_id: str
+    caller: Caller
+
+
+class ObservePayment(Struct, frozen=True, array_like=True, gc=False, tag="payment"):
+    """Take note of what Stripe says of a PaymentIntent, whoever brings the news.
+
+    `status` is Stripe's; `failure` names the last failed attempt, '' if it did not fail.
+    """
+
+    booking_id: str
+    intent_id: str
+    status: str
+    amount_minor: int
+    received_minor: int
+    currency: str
+    customer: str
+    failure: str = ""
+
+
+class ObserveCharge(Struct, frozen=True, array_like=True, gc=False, tag="charge"):
+    """Take note of how much of a captured payment Stripe has given back in all."""
+
+    booking_id: str
+    intent_id: str
+    captured_minor: int
+    refunded_minor: int
+    currency: str
+
+
+class ObserveRefund(Struct, frozen=True, array_like=True, gc=False, tag="refund_seen"):
+    """Take note of what Stripe says of a refund that the owner has asked for."""
+
+    booking_id: str
+    refund_id: str
+    number: int
+    status: str
+    amount_minor: int
+    reason: str = ""
+
+
+class ObserveDispute(Struct, frozen=True, array_like=True, gc=False, tag="dispute"):
+    """Take note of what Stripe says of a cardholder's dispute over a payment."""
+
+    booking_id: str
+    intent_id: str
+    dispute_id: str
+    status: str
+
+
+class RequestRefund(Struct, frozen=True, array_like=True, gc=False, tag="refund"):
+    """Give money back for a booking, or for some units of it (`parts`)."""
+
+    booking_id: str
+    caller: Caller
+    parts: tuple[Part, ...] = ()
+
+
+class ReadPayments(Struct, frozen=True, array_like=True, gc=False, tag="payments"):
+    """Show payments that are not settled, oldest first, those behind the booking `after`."""
+
+    after: str = ""
+
+
 Command = (
     PlaceHold
     | ReleaseHold
@@ -111,4 +185,12 @@ Command = (
     | AmendEvent
     | PauseSale
     | ResumeSale
+    | CancelEvent
+    | OpenPayment
+    | ObservePayment
+    | ObserveCharge
+    | ObserveRefund
+    | ObserveDispute
+    | RequestRefund
+    | ReadPayments
 )

@@ -7,17 +7,25 @@ makes them durable, and only then gives the answer.
 from collections.abc import Callable
 from typing import Any
 
-from engine.domain import amendments, holds, views
+from engine.domain import amendments, cancellation, holds, payments, refunds, views
 from engine.domain.commands import (
     AmendEvent,
+    CancelEvent,
     Command,
     CreateEvent,
     ExpireHold,
+    ObserveCharge,
+    ObserveDispute,
+    ObservePayment,
+    ObserveRefund,
+    OpenPayment,
     PauseSale,
     PlaceHold,
     ReadAvailability,
     ReadBooking,
+    ReadPayments,
     ReleaseHold,
+    RequestRefund,
     ResumeSale,
 )
 from engine.domain.decision import Decision, refused
@@ -51,4 +59,12 @@ _DECIDE: dict[type[Command], Callable[[EventState, Any, int], Decision]] = {
     AmendEvent: amendments.amend,
     PauseSale: amendments.pause,
     ResumeSale: amendments.resume,
+    CancelEvent: cancellation.cancel,
+    OpenPayment: payments.open_payment,
+    ObservePayment: payments.observe,
+    ReadPayments: payments.read_unsettled,
+    RequestRefund: refunds.request,
+    ObserveRefund: refunds.observe_refund,
+    ObserveCharge: refunds.observe_charge,
+    ObserveDispute: refunds.observe_dispute,
 }

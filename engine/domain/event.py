@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from engine.limits import PAYMENT_ATTEMPTS_MAX_DEFAULT
+
 
 class TicketType(Struct, frozen=True, forbid_unknown_fields=True):
     """What a buyer picks.
@@ -45,6 +47,8 @@ class Event(Struct, frozen=True):
     Times are Unix milliseconds UTC, money is in minor units of `currency`.
     `opens_at_ms` None: on sale from creation. `closes_at_ms` None: until the start.
     `max_per_customer` None: no limit over all bookings of one customer.
+    `capture_method` `manual` reserves the buyer's money first and takes it when the units
+    are theirs; a payment is given up after `payment_attempts_max` failures.
     """
 
     event_id: str
@@ -67,6 +71,8 @@ class Event(Struct, frozen=True):
     entry_policy: str = "single"
     refund_policy: RefundPolicy | None = None
     created_at_ms: int = 0
+    capture_method: str = "automatic"
+    payment_attempts_max: int = PAYMENT_ATTEMPTS_MAX_DEFAULT
 
     @property
     def sale_ends_at_ms(self) -> int:

@@ -5,8 +5,12 @@ from engine.domain.commands import ExpireHold, Item, PlaceHold, ReleaseHold
 from engine.domain.decision import Decision, existing_event, refused
 from engine.domain.event import Event
 from engine.domain.outcomes import DONE, Granted, Refusal, Refused, Shown
-from engine.domain.records import HoldExpired, HoldPlaced, HoldReleased
+from engine.domain.payment import PAYABLE, PaymentState
+from engine.domain.records import HoldExpired, HoldPlaced, HoldReleased, PaymentClosing, Record
 from engine.domain.state import EventState, Offer
+from engine.limits import PAYMENT_GRACE_MS
+
+_CAN_STILL_BE_PAID = PAYABLE | {PaymentState.AUTHORISED}
 
 
 def place(state: EventState, command: PlaceHold, now_ms: int) -> Decision:
@@ -64,7 +68,16 @@ def release(state: EventState, command: ReleaseHold, now_ms: int) -> Decision:
             return Shown(booking, event.currency), ()
         return refused(Refusal.NOT_RELEASABLE, booking.status)
     released = booking.moved(status, now_ms)
-    return Shown(released, event.currency), (HoldReleased(booking.booking_id, now_ms),)
+    return Shown(released, event.currency), release_records(booking, now_ms)
+
+
+def release_records(booking: Booking, now_ms: int) -> tuple[Record, ...]:
+    """Return the records that free a hold at once; money that still comes goes back."""
+    released = HoldReleased(booking.booking_id, now_ms)
+    payment = booking.payment
+    if payment is None or payment.state not in _CAN_STILL_BE_PAID:
+        return (released,)
+    return released, PaymentClosing(booking.booking_id, booking.expires_at_ms)
 
 
 def expire(state: EventState, command: ExpireHold, now_ms: int) -> Decision:
@@ -76,6 +89,10 @@ def expire(state: EventState, command: ExpireHold, now_ms: int) -> Decision:
         or booking.expires_at_ms > now_ms
     ):
         return refused(Refusal.BOOKING_NOT_FOUND)
+    payment = booking.payment
+    if payment is not None and payment.state in _CAN_STILL_BE_PAID:
+        # Stripe is asked before the stock goes to somebody else, but not for ever.
+        return DONE, (PaymentClosing(booking.booking_id, now_ms + PAYMENT_GRACE_MS),)
     return DONE, (HoldExpired(booking.booking_id, now_ms),)
 
 

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from engine.domain.booking import Booking
 from engine.domain.event import Event
+from engine.domain.payment import Payment
 
 
 class Refusal(StrEnum):
@@ -25,10 +26,14 @@ class Refusal(StrEnum):
     NOT_ENOUGH = "not_enough"
     SEAT_TAKEN = "seat_taken"
     NOT_RELEASABLE = "not_releasable"
+    NOT_PAYABLE = "not_payable"
+    PAYMENT_MISMATCH = "payment_mismatch"
+    REFUND_NOT_ALLOWED = "refund_not_allowed"
     UNKNOWN_ALLOTMENT = "unknown_allotment"
     SALE_WINDOW_INVALID = "sale_window_invalid"
     PRICE_COMMITTED = "price_committed"
     BELOW_COMMITTED = "below_committed"
+    EVENT_CANCELLED = "event_cancelled"
 
 
 #: Refusals that the same command may overcome later without any change to it.
@@ -74,18 +79,50 @@ class Shown(Struct, frozen=True, array_like=True, gc=False, tag="booking"):
     currency: str
 
 
+class Cancellation(Struct, frozen=True, array_like=True, gc=False):
+    """How far a cancelled event is: bookings not seen to yet, units not given back yet."""
+
+    at_ms: int
+    bookings_left: int
+    units_left: int
+
+
+class PaymentShown(Struct, frozen=True, array_like=True, tag="payment"):
+    """A payment that the buyer can go on with; it has no intent before Stripe told one."""
+
+    booking: Booking
+    payment: Payment
+    event: Event
+
+
+class UnsettledPayment(Struct, frozen=True, array_like=True, gc=False):
+    """A payment that waits for Stripe, and whose it is."""
+
+    booking_id: str
+    customer: str
+    payment: Payment
+
+
+class PaymentsShown(Struct, frozen=True, array_like=True, tag="payments"):
+    """Payments that wait for Stripe; `more` if there are others behind them."""
+
+    payments: tuple[UnsettledPayment, ...]
+    more: bool
+
+
 class EventShown(Struct, frozen=True, array_like=True, tag="event"):
     """The event as it stands; `replayed` when an earlier call had already created it."""
 
     event: Event
     paused: bool
     replayed: bool = False
+    cancellation: Cancellation | None = None
 
 
 class Done(Struct, frozen=True, array_like=True, gc=False, tag="done"):
     """Nothing more to say than that it is so."""
 
 
-Outcome = Refused | Granted | Shown | EventShown | Done
+Outcome = Refused | Granted | Shown | EventShown | PaymentShown | PaymentsShown | Done
 
 DONE = Done()

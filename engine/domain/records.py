@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from engine.domain.booking import Booking
 from engine.domain.event import Event
+from engine.domain.payment import Refund
 
 
 class EventCreated(Struct, frozen=True, array_like=True, tag="created"):
@@ -56,9 +57,179 @@ class HoldExpired(Struct, frozen=True, array_like=True, gc=False, tag="expired")
     at_ms: int
 
 
+class EventCancelled(Struct, frozen=True, array_like=True, tag="cancelled"):
+    """The event is called off: nothing is sold any more, everything is given back."""
+
+    at_ms: int
+
+
+class CallingOff(Struct, frozen=True, array_like=True, gc=False, tag="calling_off"):
+    """Of the bookings of a cancelled event, the oldest `left` have not been seen to yet."""
+
+    left: int
+
+
+class PaymentStarted(Struct, frozen=True, array_like=True, gc=False, tag="pay_started"):
+    """The buyer wants to pay: an intent is to be opened."""
+
+    booking_id: str
+    amount_minor: int
+    at_ms: int
+
+
+class IntentOpened(Struct, frozen=True, array_like=True, gc=False, tag="pay_opened"):
+    """Stripe has opened the intent; the hold lasts until `expires_at_ms` for it."""
+
+    booking_id: str
+    intent_id: str
+    expires_at_ms: int
+
+
+class PaymentRetried(Struct, frozen=True, array_like=True, gc=False, tag="pay_retried"):
+    """The buyer tries again after a failure."""
+
+    booking_id: str
+    at_ms: int
+
+
+class PaymentFailed(Struct, frozen=True, array_like=True, gc=False, tag="pay_failed"):
+    """An attempt has failed; the buyer may try another card."""
+
+    booking_id: str
+    failure: str
+    at_ms: int
+
+
+class PaymentGivenUp(Struct, frozen=True, array_like=True, gc=False, tag="pay_given_up"):
+    """The payment will not be made; the stock is free, the intent is to be closed."""
+
+    booking_id: str
+    failure: str
+    at_ms: int
+
+
+class PaymentAuthorised(Struct, frozen=True, array_like=True, gc=False, tag="pay_authorised"):
+    """The money is reserved: it is to be captured."""
+
+    booking_id: str
+    at_ms: int
+
+
+class PaymentClosing(Struct, frozen=True, array_like=True, gc=False, tag="pay_closing"):
+    """The intent is to be closed; a hold waits for that until `expires_at_ms`."""
+
+    booking_id: str
+    expires_at_ms: int
+
+
+class PaymentClosed(Struct, frozen=True, array_like=True, gc=False, tag="pay_closed"):
+    """The intent is closed and has taken no money."""
+
+    booking_id: str
+
+
+class BookingConfirmed(Struct, frozen=True, array_like=True, gc=False, tag="confirmed"):
+    """The booking is paid (or free) and its units are sold."""
+
+    booking_id: str
+    captured_minor: int
+    at_ms: int
+
+
+class PaymentReturning(Struct, frozen=True, array_like=True, gc=False, tag="pay_returning"):
+    """Money came for which there is no ticket any more: it is to be given back."""
+
+    booking_id: str
+    refund: Refund
+    captured_minor: int
+    at_ms: int
+
+
+class RefundRequested(Struct, frozen=True, array_like=True, gc=False, tag="refund_wanted"):
+    """Money is to be given back."""
+
+    booking_id: str
+    refund: Refund
+    at_ms: int
+
+
+class RefundSettled(Struct, frozen=True, array_like=True, gc=False, tag="refunded"):
+    """The refund under way has succeeded; what it gives back is free."""
+
+    booking_id: str
+    refund_id: str
+    at_ms: int
+
+
+class RefundFailed(Struct, frozen=True, array_like=True, gc=False, tag="refund_failed"):
+    """The refund under way has failed for the reason given."""
+
+    booking_id: str
+    refund_id: str
+    reason: str
+    at_ms: int
+
+
+class MoneyTakenBack(Struct, frozen=True, array_like=True, gc=False, tag="taken_back"):
+    """Money went back without our asking; `refunded_minor` is what did in all.
+
+    If it is everything, the booking is over.
+    """
+
+    booking_id: str
+    refunded_minor: int
+    at_ms: int
+
+
+class DisputeNoted(Struct, frozen=True, array_like=True, gc=False, tag="disputed"):
+    """A cardholder's dispute is in this status now; its tickets are void while it is open."""
+
+    booking_id: str
+    dispute_id: str
+    status: str
+    at_ms: int
+
+
 Record = (
-    EventCreated | EventAmended | SalePaused | SaleResumed | HoldPlaced | HoldReleased | HoldExpired
+    EventCreated
+    | EventAmended
+    | SalePaused
+    | SaleResumed
+    | HoldPlaced
+    | HoldReleased
+    | HoldExpired
+    | EventCancelled
+    | CallingOff
+    | PaymentStarted
+    | IntentOpened
+    | PaymentRetried
+    | PaymentFailed
+    | PaymentGivenUp
+    | PaymentAuthorised
+    | PaymentClosing
+    | PaymentClosed
+    | BookingConfirmed
+    | PaymentReturning
+    | RefundRequested
+    | RefundSettled
+    | RefundFailed
+    | MoneyTakenBack
+    | DisputeNoted
 )
 
-#: Records that somebody outside the owner must act on (tell the buyer, tell the holders).
-EFFECTS: frozenset[type[Record]] = frozenset({EventAmended, HoldExpired})
+#: Records that Stripe must be asked to do something about.
+PAYMENT_EFFECTS: frozenset[type[Record]] = frozenset(
+    {PaymentAuthorised, PaymentClosing, PaymentGivenUp, PaymentReturning, RefundRequested}
+)
+#: Records that somebody outside the owner must act on (Stripe, the buyer, the holders).
+EFFECTS: frozenset[type[Record]] = PAYMENT_EFFECTS | {
+    EventAmended,
+    EventCancelled,
+    HoldExpired,
+    PaymentFailed,
+    BookingConfirmed,
+    RefundSettled,
+    RefundFailed,
+    MoneyTakenBack,
+    DisputeNoted,
+}

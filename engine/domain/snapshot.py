@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from msgspec import Struct
 
-from engine.domain.apply import count_for_customer, expire_at, offer_event
-from engine.domain.booking import EXPIRING, SHARE, Booking, Share
+from engine.domain.apply import call_off, offer_event
+from engine.domain.booking import EXPIRING, Booking
 from engine.domain.event import Event
+from engine.domain.moves import count, expire_at, note_unsettled
 from engine.domain.state import EventState, check_turn
 from engine.limits import SNAPSHOT_SLICE_BOOKINGS
 
@@ -38,6 +39,8 @@ class SnapshotHead(Struct, frozen=True):
     now_ms: int
     booking_count: int
     stocks: tuple[SnapshotCounts, ...]
+    cancelled_at_ms: int | None = None
+    to_call_off: int = 0
 
 
 class Capture(Struct, frozen=True):
@@ -69,6 +72,8 @@ def capture(state: EventState) -> Capture:
             SnapshotCounts(code, stock.available, stock.held, stock.sold, stock.blocked)
             for code, stock in state.stocks.items()
         ),
+        state.cancelled_at_ms,
+        state.to_call_off,
     )
     return Capture(head, list(state.bookings.values()))
 
@@ -147,28 +152,16 @@ def _restore_head(state: EventState, head: SnapshotHead) -> None:
     state.paused = head.paused
     state.sequence = head.sequence
     state.now_ms = head.now_ms
+    if head.cancelled_at_ms is not None:
+        call_off(state, head.cancelled_at_ms, head.to_call_off)
 
 
 def _restore_booking(state: EventState, booking: Booking) -> None:
     state.bookings[booking.booking_id] = booking
     if booking.status in EXPIRING:
         expire_at(state, booking.expires_at_ms, booking.booking_id)
-    share = SHARE[booking.status]
-    if share is Share.NONE:
-        return
-    count_for_customer(state, booking.customer, booking.units)
-    for line in booking.lines:
-        offer = state.offers[line.ticket_type]
-        offer.committed += line.quantity
-        offer.stock.available -= line.quantity
-        if share is Share.HELD:
-            offer.stock.held += line.quantity
-        else:
-            offer.stock.sold += line.quantity
-    if share is Share.HELD:
-        state.held_units += booking.units
-    else:
-        state.sold_units += booking.units
+    count(state, booking, +1)
+    note_unsettled(state, booking)
 
 
 def _compare(state: EventState, head: SnapshotHead) -> None:

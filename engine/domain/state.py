@@ -57,11 +57,13 @@ class EventState:
     there may be some that no longer do. `units_of` says how many units
     each customer holds or has bought, and is kept only where the event limits it.
     `held_units` and `sold_units` are counted by booking, so that they check the stocks,
-    which are counted by line.
+    which are counted by line. `unsettled` are the bookings whose payment waits for Stripe;
+    of an event that was cancelled, the `to_call_off` oldest bookings have not been seen to.
     """
 
     __slots__ = (
         "bookings",
+        "cancelled_at_ms",
         "closes_at_ms",
         "created_as",
         "event",
@@ -75,7 +77,9 @@ class EventState:
         "sequence",
         "sold_units",
         "stocks",
+        "to_call_off",
         "units_of",
+        "unsettled",
     )
 
     def __init__(self) -> None:
@@ -94,6 +98,9 @@ class EventState:
         self.units_of: dict[str, int] = {}
         self.held_units = 0
         self.sold_units = 0
+        self.unsettled: dict[str, None] = {}
+        self.cancelled_at_ms: int | None = None
+        self.to_call_off = 0
 
     def next_expiry_ms(self) -> int | None:
         """When the next hold expires, None when none does."""
@@ -156,4 +163,10 @@ def check_fully(state: EventState) -> None:
     assert state.units_of == (units_of if limited else {}), (
         "I3: units of some customer differ from their bookings"
     )
+    unsettled = {
+        booking.booking_id
+        for booking in state.bookings.values()
+        if booking.payment is not None and booking.payment.unsettled
+    }
+    assert set(state.unsettled) == unsettled, "I3: some payment is not waited for"
     assert sum(map(len, state.expiring_at.values())) >= expiring, "I3: some hold would never expire"

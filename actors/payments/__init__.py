@@ -1,0 +1,1 @@
+"""Payments: the only part of the product that speaks to Stripe."""

@@ -1,0 +1,206 @@
+"""The writers of what happens to payments and refunds. Like all of `apply`, they never refuse."""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from engine.domain.booking import TRANSITIONS, Booking, Move, Status
+from engine.domain.moves import put
+from engine.domain.payment import Payment, PaymentState, Refund, RefundState
+from engine.domain.records import (
+    BookingConfirmed,
+    DisputeNoted,
+    IntentOpened,
+    MoneyTakenBack,
+    PaymentAuthorised,
+    PaymentClosed,
+    PaymentClosing,
+    PaymentFailed,
+    PaymentGivenUp,
+    PaymentRetried,
+    PaymentReturning,
+    PaymentStarted,
+    Record,
+    RefundFailed,
+    RefundRequested,
+    RefundSettled,
+)
+from engine.domain.state import EventState
+
+
+def _paying(state: EventState, booking_id: str) -> tuple[Booking, Payment]:
+    booking = state.bookings[booking_id]
+    assert booking.payment is not None, f"{booking_id} was journalled to pay before it began to"
+    return booking, booking.payment
+
+
+def _refunding(state: EventState, booking_id: str) -> tuple[Booking, Payment, Refund]:
+    booking, payment = _paying(state, booking_id)
+    assert payment.refund is not None, f"the refund of {booking_id} was journalled before it began"
+    return booking, payment, payment.refund
+
+
+def _started(state: EventState, record: PaymentStarted) -> None:
+    booking = state.bookings[record.booking_id].moved(Status.PAYMENT_PENDING, record.at_ms)
+    payment = Payment(PaymentState.OPENING, record.amount_minor, record.at_ms)
+    put(state, replace(booking, payment=payment))
+
+
+def _opened(state: EventState, record: IntentOpened) -> None:
+    booking, payment = _paying(state, record.booking_id)
+    status = PaymentState.OPEN if payment.state is PaymentState.OPENING else payment.state
+    payment = replace(payment, state=status, intent_id=record.intent_id)
+    put(state, replace(booking.expiring(record.expires_at_ms), payment=payment))
+
+
+def _retried(state: EventState, record: PaymentRetried) -> None:
+    booking = state.bookings[record.booking_id]
+    put(state, booking.moved(Status.PAYMENT_PENDING, record.at_ms))
+
+
+def _failed(state: EventState, record: PaymentFailed) -> None:
+    booking, payment = _paying(state, record.booking_id)
+    payment = replace(payment, failures=(*payment.failures, record.failure))
+    put(state, replace(booking.moved(Status.PAYMENT_FAILED, record.at_ms), payment=payment))
+
+
+def _given_up(state: EventState, record: PaymentGivenUp) -> None:
+    booking, payment = _paying(state, record.booking_id)
+    failures = payment.failures
+    if record.failure:
+        failures = (*failures, record.failure)
+    closing = payment.state is not PaymentState.CLOSED
+    payment = replace(
+        payment,
+        failures=failures,
+        given_up=True,
+        state=PaymentState.CLOSING if closing else PaymentState.CLOSED,
+    )
+    put(state, replace(booking.moved(Status.CANCELLED, record.at_ms), payment=payment))
+
+
+def _authorised(state: EventState, record: PaymentAuthorised) -> None:
+    booking, payment = _paying(state, record.booking_id)
+    put(state, replace(booking, payment=replace(payment, state=PaymentState.AUTHORISED)))
+
+
+def _closing(state: EventState, record: PaymentClosing) -> None:
+    booking, payment = _paying(state, record.booking_id)
+    payment = replace(payment, state=PaymentState.CLOSING)
+    put(state, replace(booking.expiring(record.expires_at_ms), payment=payment))
+
+
+def _closed(state: EventState, record: PaymentClosed) -> None:
+    booking, payment = _paying(state, record.booking_id)
+    put(state, replace(booking, payment=replace(payment, state=PaymentState.CLOSED)))
+
+
+def _confirmed(state: EventState, record: BookingConfirmed) -> None:
+    booking = state.bookings[record.booking_id]
+    payment = booking.payment
+    if payment is not None:
+        payment = replace(
+            payment, state=PaymentState.CAPTURED, captured_minor=record.captured_minor
+        )
+    put(state, replace(booking.moved(Status.CONFIRMED, record.at_ms), payment=payment))
+
+
+def _returning(state: EventState, record: PaymentReturning) -> None:
+    booking, payment = _paying(state, record.booking_id)
+    payment = replace(
+        payment,
+        state=PaymentState.RETURNING,
+        captured_minor=record.captured_minor,
+        refund=record.refund,
+    )
+    put(state, replace(booking, payment=payment))
+
+
+def _refund_requested(state: EventState, record: RefundRequested) -> None:
+    booking = state.bookings[record.booking_id].moved(Status.REFUND_REQUESTED, record.at_ms)
+    payment = booking.payment or Payment(PaymentState.CAPTURED, 0, record.at_ms)
+    put(state, replace(booking, payment=replace(payment, refund=record.refund)))
+
+
+def _refund_settled(state: EventState, record: RefundSettled) -> None:
+    booking, payment, refund = _refunding(state, record.booking_id)
+    payment = replace(
+        payment,
+        refunded_minor=payment.refunded_minor + refund.amount_minor,
+        kept_minor=payment.kept_minor + refund.kept_minor,
+        refund=replace(refund, state=RefundState.SUCCEEDED, refund_id=record.refund_id),
+    )
+    if payment.state is PaymentState.RETURNING:
+        payment = replace(payment, state=PaymentState.RETURNED)
+        put(state, replace(booking, payment=payment))
+        return
+    if sum(part.quantity for part in refund.parts) == booking.units:
+        put(state, replace(booking.moved(Status.REFUNDED, record.at_ms), payment=payment))
+        return
+    was_delivered = any(moment.status is Status.TICKETS_DELIVERED for moment in booking.later)
+    status = Status.TICKETS_DELIVERED if was_delivered else Status.CONFIRMED
+    rest = booking.without(refund.parts).moved(status, record.at_ms)
+    put(state, replace(rest, payment=payment))
+
+
+def _refund_failed(state: EventState, record: RefundFailed) -> None:
+    booking, payment, refund = _refunding(state, record.booking_id)
+    failed = replace(
+        refund, state=RefundState.FAILED, refund_id=record.refund_id, reason=record.reason
+    )
+    if refund.state is RefundState.SUCCEEDED:
+        # Sent back by the bank: the money is here, and nothing is sold for it.
+        payment = replace(
+            payment,
+            refunded_minor=payment.refunded_minor - refund.amount_minor,
+            kept_minor=payment.kept_minor + refund.amount_minor,
+        )
+    elif payment.state is not PaymentState.RETURNING:
+        booking = booking.moved(Status.REFUND_DENIED, record.at_ms)
+    put(state, replace(booking, payment=replace(payment, refund=failed)))
+
+
+def _taken_back(state: EventState, record: MoneyTakenBack) -> None:
+    booking, payment = _paying(state, record.booking_id)
+    more_minor = record.refunded_minor - payment.refunded_minor
+    payment = replace(payment, refunded_minor=record.refunded_minor)
+    if record.refunded_minor < payment.captured_minor:
+        # Nobody knows which units it was for: the price of what is sold stays the same.
+        payment = replace(payment, kept_minor=payment.kept_minor - more_minor)
+        put(state, replace(booking, payment=payment))
+        return
+    if payment.refunding and payment.refund is not None:
+        overtaken = replace(payment.refund, state=RefundState.FAILED, reason="taken_back")
+        payment = replace(payment, refund=overtaken)
+    if payment.state is PaymentState.RETURNING:
+        payment = replace(payment, state=PaymentState.RETURNED)
+    status = TRANSITIONS.get((booking.status, Move.TAKE_BACK))
+    if status is not None:
+        booking = booking.moved(status, record.at_ms)
+    put(state, replace(booking, payment=replace(payment, kept_minor=0)))
+
+
+def _dispute_noted(state: EventState, record: DisputeNoted) -> None:
+    booking, payment = _paying(state, record.booking_id)
+    payment = payment.with_dispute(record.dispute_id, record.status)
+    put(state, replace(booking, payment=payment))
+
+
+APPLY_PAYMENTS: dict[type[Record], Callable[[EventState, Any], None]] = {
+    PaymentStarted: _started,
+    IntentOpened: _opened,
+    PaymentRetried: _retried,
+    PaymentFailed: _failed,
+    PaymentGivenUp: _given_up,
+    PaymentAuthorised: _authorised,
+    PaymentClosing: _closing,
+    PaymentClosed: _closed,
+    BookingConfirmed: _confirmed,
+    PaymentReturning: _returning,
+    RefundRequested: _refund_requested,
+    RefundSettled: _refund_settled,
+    RefundFailed: _refund_failed,
+    MoneyTakenBack: _taken_back,
+    DisputeNoted: _dispute_noted,
+}

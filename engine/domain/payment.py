@@ -1,0 +1,135 @@
+"""The payment of a booking and its refunds: small machines beside the booking's own.
+
+A booking has at most one payment: one PaymentIntent at Stripe, on which a buyer may try
+several cards. What Stripe says of it may come late, twice and in any order.
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+
+class PaymentState(StrEnum):
+    """Where the payment of a booking is."""
+
+    __hash__ = str.__hash__
+
+    #: Asked for; Stripe has not told its intent yet.
+    OPENING = "opening"
+    #: The buyer can pay.
+    OPEN = "open"
+    #: The money is reserved and has been asked for.
+    AUTHORISED = "authorised"
+    #: It shall be closed: the time is up, the buyer has left, or too many cards failed.
+    CLOSING = "closing"
+    #: Closed without money.
+    CLOSED = "closed"
+    #: The money is there.
+    CAPTURED = "captured"
+    #: The money came too late for a ticket and goes back.
+    RETURNING = "returning"
+    #: It went back.
+    RETURNED = "returned"
+
+
+class RefundState(StrEnum):
+    """Where a refund is."""
+
+    __hash__ = str.__hash__
+
+    REQUESTED = "requested"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+#: States in which Stripe still has something to say that the booking waits for.
+UNSETTLED = frozenset(
+    {
+        PaymentState.OPENING,
+        PaymentState.OPEN,
+        PaymentState.AUTHORISED,
+        PaymentState.CLOSING,
+        PaymentState.RETURNING,
+    }
+)
+#: States in which the buyer can still pay.
+PAYABLE = frozenset({PaymentState.OPENING, PaymentState.OPEN})
+
+#: Words of Stripe's for a dispute that is over.
+DISPUTE_WON = frozenset({"won", "warning_closed", "prevented"})
+DISPUTE_LOST = "lost"
+
+
+class Part(Struct, frozen=True, array_like=True, gc=False):
+    """Units of one ticket type that are given back."""
+
+    ticket_type: str
+    quantity: int
+
+
+class Refund(Struct, frozen=True, array_like=True, gc=False):
+    """Money on its way back, or the last that was.
+
+    `number` counts the refunds of a booking, from 1. `parts` are the units that it gives
+    back; none where the booking has no units (the money came too late). `kept_minor` of
+    their price is not given back.
+    """
+
+    number: int
+    amount_minor: int
+    parts: tuple[Part, ...]
+    kept_minor: int = 0
+    state: RefundState = RefundState.REQUESTED
+    refund_id: str = ""
+    reason: str = ""
+
+
+class Payment(Struct, frozen=True, array_like=True, gc=False):
+    """The payment of one booking, immutable.
+
+    `failures` name the failed attempts that were counted; `given_up`: there were too
+    many. `captured_minor - refunded_minor - kept_minor` is the price of what is sold;
+    `kept_minor` is what the refund policy lets the organizer keep, or what a partial
+    refund made at Stripe's own dashboard took (below zero then). `disputes` are pairs of
+    id and status.
+    """
+
+    state: PaymentState
+    amount_minor: int
+    opened_at_ms: int
+    intent_id: str = ""
+    failures: tuple[str, ...] = ()
+    given_up: bool = False
+    captured_minor: int = 0
+    refunded_minor: int = 0
+    kept_minor: int = 0
+    refund: Refund | None = None
+    disputes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether Stripe has to be asked if it says nothing."""
+        return self.state in UNSETTLED or self.refunding
+
+    @property
+    def refunding(self) -> bool:
+        """Whether a refund is under way."""
+        return self.refund is not None and self.refund.state is RefundState.REQUESTED
+
+    @property
+    def disputed(self) -> bool:
+        """Whether a cardholder's dispute is open."""
+        return any(
+            status not in DISPUTE_WON and status != DISPUTE_LOST for _, status in self.disputes
+        )
+
+    def dispute(self, dispute_id: str) -> str | None:
+        """Return the status of a dispute, None if it is unknown."""
+        return dict(self.disputes).get(dispute_id)
+
+    def with_dispute(self, dispute_id: str, status: str) -> "Payment":
+        """Return the payment with a dispute in its new status."""
+        known = dict(self.disputes)
+        known[dispute_id] = status
+        return replace(self, disputes=tuple(known.items()))

@@ -1,0 +1,218 @@
+"""Rules of money that goes back: refunds asked for here, made at Stripe, or by dispute."""
+
+from engine.domain.booking import TRANSITIONS, Booking, Line, Move, Status
+from engine.domain.commands import ObserveCharge, ObserveDispute, ObserveRefund, RequestRefund
+from engine.domain.decision import Decision, existing_event, may_manage, refused
+from engine.domain.event import Event
+from engine.domain.outcomes import DONE, Refusal, Refused, Shown
+from engine.domain.payment import (
+    DISPUTE_LOST,
+    DISPUTE_WON,
+    Part,
+    Payment,
+    PaymentState,
+    Refund,
+    RefundState,
+)
+from engine.domain.payments import succeeded
+from engine.domain.records import (
+    DisputeNoted,
+    IntentOpened,
+    MoneyTakenBack,
+    PaymentReturning,
+    Record,
+    RefundFailed,
+    RefundRequested,
+    RefundSettled,
+)
+from engine.domain.state import EventState
+from engine.domain.views import may_see
+from engine.limits import RETURN_ATTEMPTS_MAX
+
+_HOUR_MS = 3_600_000
+
+
+def request(state: EventState, command: RequestRefund, now_ms: int) -> Decision:
+    """Ask for money back: a buyer within the event's policy, its organizer at any time."""
+    event = existing_event(state)
+    booking = state.bookings.get(command.booking_id)
+    if booking is None or not may_see(event, booking, command.caller):
+        return refused(Refusal.BOOKING_NOT_FOUND)
+    if booking.status in (Status.REFUND_REQUESTED, Status.REFUNDED) and not command.parts:
+        return Shown(booking, event.currency), ()
+    if (booking.status, Move.REQUEST_REFUND) not in TRANSITIONS:
+        return refused(Refusal.REFUND_NOT_ALLOWED, booking.status)
+    percent = _percent(event, manages=may_manage(event, command.caller), now_ms=now_ms)
+    if percent is None:
+        return refused(Refusal.REFUND_NOT_ALLOWED, "policy")
+    if booking.payment is not None and booking.payment.disputed:
+        return refused(Refusal.REFUND_NOT_ALLOWED, "disputed")
+    wrong = _wrong_part(booking, command.parts)
+    if wrong is not None:
+        return wrong, ()
+    records = refund_records(booking, command.parts, percent, now_ms)
+    asked = booking.moved(Status.REFUND_REQUESTED, now_ms)
+    return Shown(asked, event.currency), records
+
+
+def _percent(event: Event, *, manages: bool, now_ms: int) -> int | None:
+    """Return how much of the price goes back, None if nothing may."""
+    if manages:
+        return 100
+    policy = event.refund_policy
+    if policy is None or now_ms > event.starts_at_ms - policy.until_hours_before * _HOUR_MS:
+        return None
+    return policy.percent
+
+
+def _wrong_part(booking: Booking, parts: tuple[Part, ...]) -> Refused | None:
+    quantities = {line.ticket_type: line.quantity for line in booking.lines}
+    for part in parts:
+        if part.ticket_type not in quantities:
+            return Refused(Refusal.UNKNOWN_TICKET_TYPE, part.ticket_type)
+        if part.quantity > quantities[part.ticket_type]:
+            limit = quantities[part.ticket_type]
+            return Refused(Refusal.REFUND_NOT_ALLOWED, part.ticket_type, limit)
+    return None
+
+
+def refund_records(
+    booking: Booking, parts: tuple[Part, ...], percent: int, now_ms: int
+) -> tuple[Record, ...]:
+    """Return the records of a refund; of the whole booking if there are no parts.
+
+    It is never more than what is left of the money.
+    """
+    prices = {line.ticket_type: line.unit_price_minor for line in booking.lines}
+    parts = parts or tuple(_part(line) for line in booking.lines)
+    price_minor = sum(prices[part.ticket_type] * part.quantity for part in parts)
+    payment = booking.payment
+    left_minor = 0 if payment is None else payment.captured_minor - payment.refunded_minor
+    amount_minor = min(price_minor * percent // 100, left_minor)
+    number = 1 if payment is None or payment.refund is None else payment.refund.number + 1
+    refund = Refund(number, amount_minor, parts, price_minor - amount_minor)
+    asked = RefundRequested(booking.booking_id, refund, now_ms)
+    if amount_minor:
+        return (asked,)
+    return asked, RefundSettled(booking.booking_id, "", now_ms)
+
+
+def _part(line: Line) -> Part:
+    return Part(line.ticket_type, line.quantity)
+
+
+def observe_refund(state: EventState, command: ObserveRefund, now_ms: int) -> Decision:
+    """Take note of how a refund of ours has ended; one under way changes nothing.
+
+    A bank may send money back long after Stripe has called the refund a success: that is
+    noted for the operator, the booking stays as it is.
+    """
+    booking = state.bookings.get(command.booking_id)
+    if booking is None or booking.payment is None:
+        return refused(Refusal.BOOKING_NOT_FOUND)
+    payment, refund = booking.payment, booking.payment.refund
+    if refund is None or refund.number != command.number:
+        known = refund is not None and 0 < command.number < refund.number
+        return (DONE, ()) if known else refused(Refusal.PAYMENT_MISMATCH, "number")
+    if refund.amount_minor != command.amount_minor:
+        return refused(Refusal.PAYMENT_MISMATCH, "amount")
+    over = refund.state is not RefundState.REQUESTED
+    bounced = refund.state is RefundState.SUCCEEDED and command.status == "failed"
+    if over and not bounced:
+        return DONE, ()
+    if command.status == "succeeded":
+        settled = RefundSettled(booking.booking_id, command.refund_id, now_ms)
+        return DONE, (settled, *_rest_of_cancelled(state, booking, refund, now_ms))
+    if command.status in ("failed", "canceled"):
+        reason = command.reason or command.status
+        failed = RefundFailed(booking.booking_id, command.refund_id, reason, now_ms)
+        returning = payment.state is PaymentState.RETURNING
+        if returning and refund.number < RETURN_ATTEMPTS_MAX:
+            again = Refund(refund.number + 1, refund.amount_minor, ())
+            captured_minor = payment.captured_minor
+            retry = PaymentReturning(booking.booking_id, again, captured_minor, now_ms)
+            return DONE, (failed, retry)
+        return DONE, (failed,)
+    return DONE, ()
+
+
+def _rest_of_cancelled(
+    state: EventState, booking: Booking, refund: Refund, now_ms: int
+) -> tuple[Record, ...]:
+    """Give back the rest of a booking whose event was called off meanwhile."""
+    rest = booking.without(refund.parts)
+    payment = booking.payment
+    if state.cancelled_at_ms is None or not rest.units or payment is None:
+        return ()
+    if payment.state is not PaymentState.CAPTURED:
+        return ()
+    lines = tuple(_part(line) for line in rest.lines)
+    price_minor = rest.total_minor
+    left_minor = payment.captured_minor - payment.refunded_minor - refund.amount_minor
+    amount_minor = min(price_minor, left_minor)
+    again = Refund(refund.number + 1, amount_minor, lines, price_minor - amount_minor)
+    return (RefundRequested(booking.booking_id, again, now_ms),)
+
+
+def observe_charge(state: EventState, command: ObserveCharge, now_ms: int) -> Decision:
+    """Take note of money that went back without our asking.
+
+    What our own refunds take is no news. Where the payment's success was not heard of
+    yet, this tells of it, too.
+    """
+    booking = state.bookings.get(command.booking_id)
+    if booking is None or booking.payment is None:
+        return refused(Refusal.BOOKING_NOT_FOUND)
+    payment = booking.payment
+    if payment.intent_id not in ("", command.intent_id):
+        return refused(Refusal.PAYMENT_MISMATCH, "intent")
+    if command.currency != existing_event(state).currency:
+        return refused(Refusal.PAYMENT_MISMATCH, "currency")
+    records = _heard_of(state, booking, payment, command.intent_id, command.captured_minor, now_ms)
+    captured_minor = payment.captured_minor or (command.captured_minor if records else 0)
+    if not captured_minor or command.captured_minor != captured_minor:
+        return refused(Refusal.PAYMENT_MISMATCH, "captured")
+    refund = payment.refund
+    under_way_minor = refund.amount_minor if refund and payment.refunding else 0
+    if command.refunded_minor > payment.refunded_minor + under_way_minor:
+        taken = MoneyTakenBack(booking.booking_id, command.refunded_minor, now_ms)
+        return DONE, (*records, taken)
+    return DONE, tuple(records)
+
+
+def _heard_of(
+    state: EventState,
+    booking: Booking,
+    payment: Payment,
+    intent_id: str,
+    captured_minor: int,
+    now_ms: int,
+) -> list[Record]:
+    """Return the records of a success that is heard of by its consequences first."""
+    if payment.captured_minor or captured_minor != payment.amount_minor:
+        return []
+    records: list[Record] = []
+    if not payment.intent_id:
+        records.append(IntentOpened(booking.booking_id, intent_id, booking.expires_at_ms))
+    records.append(succeeded(state, booking, payment, captured_minor, now_ms))
+    return records
+
+
+def observe_dispute(state: EventState, command: ObserveDispute, now_ms: int) -> Decision:
+    """Take note of a dispute; one that is over stays over, one that is lost takes the money."""
+    booking = state.bookings.get(command.booking_id)
+    if booking is None or booking.payment is None:
+        return refused(Refusal.BOOKING_NOT_FOUND)
+    payment = booking.payment
+    if payment.intent_id not in ("", command.intent_id):
+        return refused(Refusal.PAYMENT_MISMATCH, "intent")
+    known = payment.dispute(command.dispute_id)
+    if known == command.status or known in DISPUTE_WON or known == DISPUTE_LOST:
+        return DONE, ()
+    records = _heard_of(state, booking, payment, command.intent_id, payment.amount_minor, now_ms)
+    records.append(DisputeNoted(booking.booking_id, command.dispute_id, command.status, now_ms))
+    if command.status == DISPUTE_LOST:
+        captured_minor = payment.captured_minor or payment.amount_minor
+        if payment.refunded_minor < captured_minor:
+            records.append(MoneyTakenBack(booking.booking_id, captured_minor, now_ms))
+    return DONE, tuple(records)
