@@ -8,6 +8,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from engine.domain.outcomes import UnsettledPayment
+
 #: Metadata of everything that is made at Stripe: how it finds its way back.
 BOOKING, EVENT, CUSTOMER, NUMBER = "booking", "event", "customer", "refund_number"
 
@@ -81,7 +83,8 @@ class Intent(Struct, frozen=True):
 class Return(Struct, frozen=True):
     """What Stripe says of a refund; `number` is the one that was asked for, 0 if not ours.
 
-    `status` is Stripe's: pending, requires_action, succeeded, failed, canceled.
+    `status` is Stripe's: pending, requires_action, succeeded, failed, canceled. `reason` is
+    Stripe's, too: why it failed, '' if it did not.
     """
 
     refund_id: str
@@ -93,6 +96,45 @@ class Return(Struct, frozen=True):
     event_id: str
     number: int = 0
     reason: str = ""
+
+
+class ChargeFacts(Struct, frozen=True):
+    """What Stripe says of a charge of which money was given back, all of it together.
+
+    `captured_minor` is 0 for money that was only set aside, and is let go.
+    """
+
+    charge_id: str
+    intent_id: str
+    booking_id: str
+    event_id: str
+    captured_minor: int
+    refunded_minor: int
+    currency: str
+
+
+class DisputeFacts(Struct, frozen=True):
+    """What Stripe says of a dispute. It names no booking: its payment does.
+
+    `status` is Stripe's: needs_response, under_review, won, lost and others.
+    """
+
+    dispute_id: str
+    status: str
+    amount_minor: int
+    currency: str
+    charge_id: str
+    intent_id: str
+    reason: str = ""
+
+
+class WebhookEvent(Struct, frozen=True):
+    """An event of Stripe's. `facts` is None where its kind is none of ours."""
+
+    id: str
+    kind: str
+    created: int
+    facts: Intent | Return | ChargeFacts | DisputeFacts | None
 
 
 class Notice(Struct, frozen=True):
@@ -147,3 +189,68 @@ class Stripe(Protocol):
     async def undelivered(self, created: int, after: str | None) -> tuple[list[Notice], bool]:
         """Return a page of events since then whose webhooks were not delivered, newest first."""
         ...
+
+
+class Opened(Struct, frozen=True, tag="opened"):
+    """A payment that the buyer can make: what a browser needs for it."""
+
+    intent_id: str
+    client_secret: str
+
+    def __repr__(self) -> str:
+        return f"Opened({self.intent_id})"
+
+
+class NotNow(Struct, frozen=True, tag="not_now"):
+    """Stripe cannot be asked at the moment; seconds after which it is worth a try."""
+
+    retry_after_seconds: float
+
+
+class Declined(Struct, frozen=True, tag="declined"):
+    """Stripe refuses the payment as such. `code` is Stripe's."""
+
+    code: str
+
+
+class Repair(Struct, frozen=True):
+    """One booking that the reconciler has set right."""
+
+    booking_id: str
+    reason: str
+    before: str
+    after: str
+
+
+class Report(Struct):
+    """What one run has found; `troubles` are what it could not look at, and why."""
+
+    notices: int = 0
+    unsettled: int = 0
+    recent: int = 0
+    repairs: list[Repair] = []
+    troubles: list[str] = []
+
+
+class Payments(Protocol):
+    """The payment desk as the rest of the product sees it, wherever it runs."""
+
+    async def open(self, unsettled: UnsettledPayment) -> Opened | NotNow | Declined:
+        """Open the payment that a buyer has begun, or show the one that is open."""
+        ...
+
+    async def reconcile(self, since: int | None) -> Report:
+        """Compare every payment with Stripe once.
+
+        Args:
+            since: Unix seconds; how far back closed payments and lost webhooks are looked
+                for, ten minutes if None.
+
+        Raises:
+            DeskGone: it could not be done.
+        """
+        ...
+
+
+class DeskGone(Exception):
+    """The payment desk could not be reached, or Stripe could not. Argument: why."""
