@@ -186,12 +186,12 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
 
     def as_placed(self) -> "Booking":
         """Return the booking as it was when the hold was placed."""
-        lines = self.placed or self.lines
+        units = sum(line.quantity for line in self.placed) or self.units
         return Booking(
             self.booking_id,
             self.customer,
-            lines,
-            sum(line.quantity for line in lines),
+            self.placed or self.lines,
+            units,
             self.held_at_ms,
             self.held_until_ms or self.expires_at_ms,
             self.sequence,

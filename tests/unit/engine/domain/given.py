@@ -3,7 +3,7 @@
 A `Sale` is one event's history of commands, taken turn by turn as its owner takes them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -19,6 +19,8 @@ from engine.domain.commands import (
     CreateEvent,
     ExpireHold,
     Item,
+    ObservePayment,
+    OpenPayment,
     PauseSale,
     PlaceHold,
     ReleaseHold,
@@ -119,17 +121,26 @@ class Sale:
 
     def ask(self, *commands: Command) -> Outcome:
         """Take one turn of these commands and return the last outcome."""
-        records: list[Record] = []
+        kept: list[Record] = []
         for command in commands:
-            outcome, facts = decide(self.state, command, self.now_ms)
-            for record in facts:
+            outcome, records = decide(self.state, command, self.now_ms)
+            for record in records:
                 apply(self.state, record)
-            records += facts
+            kept += records
+        self._end_turn(kept)
+        return outcome
+
+    def take(self, *records: Record) -> None:
+        """Take one turn of these records, which the owner has decided by itself."""
+        for record in records:
+            apply(self.state, record)
+        self._end_turn(records)
+
+    def _end_turn(self, records: Sequence[Record]) -> None:
         check_turn(self.state)
         if records:
             finish_entry(self.state, self.state.sequence + 1, self.now_ms)
             self.entries.append(Entry(self.state.sequence, self.now_ms, tuple(records)))
-        return outcome
 
     def placed(self, customer: str, *items: Item, key: str = "1", **quantities: int) -> Booking:
         """Place a hold that the test needs to be granted."""
@@ -168,8 +179,9 @@ class Sale:
     def brought_into(self, status: Status, *booking_ids: str) -> None:
         """Go on from a snapshot in which these bookings are in `status`.
 
-        No command of the domain takes a payment yet. A snapshot is the way in that checks
-        the counts; what comes after it cannot be replayed from `entries` alone.
+        No command leads to some of them yet. A snapshot is the way in that checks
+        the counts; what comes after it cannot be replayed from `entries` alone, and there is
+        no payment behind it.
         """
         picture = capture(self.state)
         bookings = [
@@ -186,7 +198,16 @@ class Sale:
         self.state = restore(encode_slices(Capture(head, bookings)))
 
     def paid(self, *booking_ids: str) -> None:
-        self.brought_into(Status.CONFIRMED, *booking_ids)
+        """Have these bookings paid, each in one turn."""
+        for paid_id in booking_ids:
+            booking = self.state.bookings[paid_id]
+            customer, price_minor = booking.customer, booking.total_minor
+            self.ask(
+                OpenPayment(paid_id, Caller(customer)),
+                ObservePayment(
+                    paid_id, "pi", "succeeded", price_minor, price_minor, "EUR", customer
+                ),
+            )
 
     def _counted(self, bookings: Iterable[Booking], allotment: str, share: Share) -> int:
         return sum(

@@ -4,21 +4,37 @@ from typing import get_args
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from engine.domain.apply import apply
 from engine.domain.booking import Booking
 from engine.domain.commands import (
     AmendEvent,
     Caller,
+    CancelEvent,
     Changes,
     Command,
     CreateEvent,
     Item,
+    OpenPayment,
     ReadAvailability,
     ReadBooking,
+    ReadPayments,
 )
 from engine.domain.decide import decide
-from engine.domain.outcomes import DONE, EventShown, Granted, Outcome, Refusal, Refused, Shown
+from engine.domain.outcomes import (
+    DONE,
+    Cancellation,
+    EventShown,
+    Granted,
+    Outcome,
+    PaymentShown,
+    PaymentsShown,
+    Refusal,
+    Refused,
+    Shown,
+    UnsettledPayment,
+)
 from engine.domain.records import Record
 from engine.domain.snapshot import digest
 from engine.domain.state import EventState
@@ -29,6 +45,7 @@ from tests.unit.engine.domain.given import (
     ORGANIZER,
     PAUSE,
     RESUME,
+    RIVAL_ORGANIZER,
     TTL_MS,
     Sale,
     a_type,
@@ -40,21 +57,37 @@ from tests.unit.engine.domain.given import (
     hold,
     release,
 )
+from tests.unit.engine.domain.given_payments import (
+    CANCEL,
+    BoxOffice,
+    charged,
+    disputed,
+    failed,
+    pay,
+    refund,
+    refund_said,
+    said,
+)
+
+EVENT = {"capacities": {"ga": 40, "vip": 1}, "max_per_customer": 6}
+ONE_MINOR = 4_500
 
 
-def busy() -> Sale:
-    """Return a sale with one hold that stands, one that is due, and one given back."""
-    sale = Sale(a_type("ga"), a_type("vip"), capacities={"vip": 1}, max_per_customer=6)
+def busy() -> BoxOffice:
+    """Return a sale with one hold that stands, one that is due, one given back, two payments."""
+    sale = BoxOffice(a_type("ga"), a_type("vip"), **EVENT)
     sale.placed("due", ga=1)
     sale.wait(TTL_MS)
     sale.placed("ann", ga=2)
     sale.placed("bob", vip=1)
     sale.placed("gone", ga=1)
     sale.ask(release("gone"))
+    sale.opened("dan", ga=1)
+    sale.bought("eve", ga=1)
     return sale
 
 
-def paused() -> Sale:
+def paused() -> BoxOffice:
     sale = busy()
     sale.ask(PAUSE)
     return sale
@@ -77,19 +110,31 @@ COMMANDS: dict[str, Command] = {
     "read another's": ReadBooking(booking_id("bob"), BUYER),
     "availability": ReadAvailability(),
     "create": CreateEvent(an_event()),
-    "create the same": CreateEvent(
-        an_event(a_type("ga"), a_type("vip"), capacities={"vip": 1}, max_per_customer=6)
-    ),
+    "create the same": CreateEvent(an_event(a_type("ga"), a_type("vip"), **EVENT)),
     "amend": amend(
         name="Another",
         opens_at_ms=None,
         closes_at_ms=NOW_MS + 2 * TTL_MS,
-        capacities={"ga": 20},
+        capacities={"ga": 50},
     ),
     "amend nothing": AmendEvent(ADMIN, Changes()),
     "amend a committed price": amend(prices_minor={"ga": 1}),
     "pause": PAUSE,
     "resume": RESUME,
+    "pay": pay(),
+    "pay again": pay("dan"),
+    "pay for another": OpenPayment(booking_id("ann"), Caller("bob")),
+    "failure": failed("ch_1", "dan"),
+    "success": said("succeeded", "dan", amount_minor=ONE_MINOR),
+    "success of another amount": said("succeeded", "eve", amount_minor=1),
+    "payments": ReadPayments(),
+    "charge": charged(1_000, "eve", captured_minor=ONE_MINOR),
+    "refund": refund("eve", caller=ORGANIZER),
+    "refund out of policy": refund("eve"),
+    "refund heard of": refund_said("succeeded", ONE_MINOR - 1_000, customer="eve"),
+    "dispute": disputed(customer="dan"),
+    "cancel": CANCEL,
+    "cancel for another": CancelEvent(RIVAL_ORGANIZER),
 }
 STATES = {"no event": lambda: None, "nothing sold": Sale, "busy": busy, "paused": paused}
 
@@ -110,6 +155,9 @@ def test_deciding_changes_nothing(state_name, name):
     assert everything(state) == before
 
 
+READS = (ReadBooking, ReadAvailability, ReadPayments)
+
+
 def test_every_kind_of_command_is_among_those_above():
     assert {type(command) for command in COMMANDS.values()} == set(get_args(Command))
 
@@ -120,16 +168,40 @@ def test_a_refusal_and_a_read_leave_no_records(name):
 
     outcome, records = decide(sale.state, COMMANDS[name], sale.now_ms)
 
-    if isinstance(outcome, Refused) or isinstance(COMMANDS[name], (ReadBooking, ReadAvailability)):
+    if isinstance(outcome, Refused) or isinstance(COMMANDS[name], READS):
         assert records == ()
 
 
-def run_through_all() -> Sale:
+def pay_in_every_way(sale: BoxOffice) -> None:
+    """Have everything happen that can happen to a payment, to customers of their own."""
+    for number in (1, 2, 3):
+        sale.opened(f"f{number}", ga=1)
+        for charge in range(number):
+            sale.ask(pay(f"f{number}"))
+            sale.hear(said("x", f"f{number}", amount_minor=ONE_MINOR))
+            news = said("requires_payment_method", f"f{number}", amount_minor=ONE_MINOR)
+            sale.hear(replace(news, failure=f"ch_{charge}"))
+    sale.hear(said("canceled", "f3", amount_minor=ONE_MINOR))
+    sale.opened("late", ga=1)
+    sale.ask(release("late"))
+    sale.hear(said("succeeded", "late", amount_minor=ONE_MINOR))
+    sale.opened("careful", ga=1)
+    sale.hear(said("requires_capture", "careful", amount_minor=ONE_MINOR))
+    for number, ending in enumerate(("succeeded", "failed")):
+        sale.bought(f"r{number}", ga=1)
+        sale.ask(refund(f"r{number}", caller=ORGANIZER))
+        sale.hear(refund_said(ending, ONE_MINOR, customer=f"r{number}"))
+    sale.hear(disputed("lost", customer="r1"))
+
+
+def run_through_all() -> BoxOffice:
     """Ask everything of one sale, time passing in between."""
     sale = busy()
+    pay_in_every_way(sale)
     for command in COMMANDS.values():
         sale.ask(command)
         sale.wait(1_000)
+    sale.call_off()
     sale.wait(TTL_MS)
     sale.expire_due()
     return sale
@@ -188,6 +260,7 @@ def test_an_amendment_still_knows_after_its_journey_what_it_leaves_alone(changes
 
 
 BOOKING: Booking = busy().booking("ann")
+PAYING: Booking = busy().booking("dan")
 
 
 @pytest.mark.parametrize(
@@ -198,6 +271,9 @@ BOOKING: Booking = busy().booking("ann")
         Granted(BOOKING, "EUR", replayed=True),
         Shown(BOOKING, "EUR"),
         EventShown(an_event(), paused=True),
+        EventShown(an_event(), paused=False, cancellation=Cancellation(NOW_MS, 7)),
+        PaymentShown(PAYING, PAYING.payment, an_event()),
+        PaymentsShown((UnsettledPayment(PAYING.booking_id, "dan", PAYING.payment),), more=True),
         DONE,
     ],
     ids=lambda outcome: type(outcome).__name__,
@@ -222,4 +298,21 @@ def test_kinds_of_commands_and_records_are_told_apart_by_their_tags():
         "held",
         "released",
         "expired",
+        "cancelled",
+        "calling_off",
+        "pay_started",
+        "pay_opened",
+        "pay_retried",
+        "pay_failed",
+        "pay_given_up",
+        "pay_authorised",
+        "pay_closing",
+        "pay_closed",
+        "confirmed",
+        "pay_returning",
+        "refund_wanted",
+        "refunded",
+        "refund_failed",
+        "taken_back",
+        "disputed",
     }

@@ -8,16 +8,24 @@ import pytest
 from engine.domain.commands import (
     AmendEvent,
     Caller,
+    CancelEvent,
     Changes,
     Command,
     CreateEvent,
     ExpireHold,
     Item,
+    ObserveCharge,
+    ObserveDispute,
+    ObservePayment,
+    ObserveRefund,
+    OpenPayment,
     PauseSale,
     PlaceHold,
     ReadAvailability,
     ReadBooking,
+    ReadPayments,
     ReleaseHold,
+    RequestRefund,
     ResumeSale,
 )
 from engine.domain.decide import decide
@@ -34,6 +42,14 @@ from tests.unit.engine.domain.given import (
     booking_id,
     hold,
     release,
+)
+from tests.unit.engine.domain.given_payments import (
+    SUCCEEDED,
+    charged,
+    disputed,
+    pay,
+    refund,
+    refund_said,
 )
 
 #: From API.md, "refusal codes of a hold, in the order in which they win", as far as a
@@ -235,6 +251,14 @@ ASKED_OF_NOTHING: dict[type[Command], Command] = {
     AmendEvent: AmendEvent(ANYONE, Changes(name="Another")),
     PauseSale: PauseSale(ANYONE),
     ResumeSale: ResumeSale(ANYONE),
+    CancelEvent: CancelEvent(ANYONE),
+    OpenPayment: pay(),
+    ObservePayment: SUCCEEDED,
+    ObserveCharge: charged(0),
+    ObserveRefund: refund_said("succeeded"),
+    ObserveDispute: disputed(),
+    RequestRefund: refund(),
+    ReadPayments: ReadPayments(),
 }
 
 
