@@ -52,6 +52,10 @@ class RetryLater(Exception):
         self.reason = reason
 
 
+class Hopeless(Exception):
+    """Trying again cannot help: the message goes to the dead letters. Argument: why."""
+
+
 class _Lane:
     """What is in hand of one event, oldest first. Pausing: it waits for its next attempt."""
 
@@ -218,6 +222,9 @@ class Consumer:
             if isinstance(trouble, RetryLater):
                 await self._pause(lane, trouble.seconds)
                 continue
+            if isinstance(trouble, Hopeless) and len(batch) == 1:
+                await self._bury(lane, batch[0], str(trouble), attempts + 1)
+                return
             self._log.warning(
                 "handler_failed",
                 event_id=batch[0].event_id,

@@ -1,6 +1,7 @@
 """Every Ray actor of the product, with all options written out and a reason for each."""
 
 import asyncio
+import hashlib
 import os
 import secrets
 from typing import Any
@@ -8,17 +9,21 @@ from typing import Any
 import ray
 import structlog
 from msgspec import Struct
+from ray.util.metrics import Histogram
 
 from actors.audit import audit
 from actors.clock import TurnClock
-from actors.contract import MortalOwners
+from actors.contract import MortalOwners, Owners
 from actors.owner import EventOwner, Phase
+from actors.payments.account import open_account
+from actors.payments.desk import PaymentDesk, decode_unsettled, encode_opened, encode_report
 from actors.process import configure_logging, kill_process, process_started, tune_interpreter
 from actors.warden import Warden
 from actors.wire import decode_facts, encode_facts, encode_reply
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
 from engine.journal.redis import RedisJournal
+from engine.journal.redis_streams import RedisStreams
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +110,63 @@ class WardenActor:
         return not self._watching.done()
 
 
+class PaymentSettings(Struct, frozen=True):
+    """What the payment desk needs to know; must be the same in every gateway.
+
+    Args:
+        api_base: where Stripe, or a double of it, listens; None for Stripe itself.
+    """
+
+    redis_url: str
+    api_key: str
+    api_base: str | None
+    account_per_second: float
+    endpoint_per_second: float
+
+
+class PaymentActor:
+    """A `PaymentDesk` in a process of its own."""
+
+    def __init__(self, settings: PaymentSettings, owners: Owners) -> None:
+        configure_logging()
+        client = connect(settings.redis_url)
+        #: On Ray's own metrics page: this process has no other.
+        self._waits = Histogram(
+            "onsale_stripe_wait_seconds",
+            "Time that a call of Stripe waited for its turn",
+            boundaries=[0.01, 0.1, 0.5, 1, 5, 15],
+            tag_keys=("operation",),
+        )
+        self._desk = PaymentDesk(
+            open_account(
+                settings.api_key,
+                settings.api_base,
+                settings.account_per_second,
+                settings.endpoint_per_second,
+                self._note_wait,
+            ),
+            owners,
+            Catalogue(client),
+            RedisStreams(connect(settings.redis_url)),
+        )
+        self._working = asyncio.get_running_loop().create_task(self._desk.work())
+        self._working.add_done_callback(_end_process)
+
+    def __repr__(self) -> str:
+        return "Payments"
+
+    def _note_wait(self, operation: str, seconds: float) -> None:
+        self._waits.observe(seconds, {"operation": operation})
+
+    async def open(self, unsettled: bytes) -> bytes:
+        """See `PaymentDesk.open`."""
+        return encode_opened(await self._desk.open(decode_unsettled(unsettled)))
+
+    async def reconcile(self, since: int | None) -> bytes:
+        """See `PaymentDesk.reconcile`."""
+        return encode_report(await self._desk.reconcile(since))
+
+
 def _end_process(task: asyncio.Task[None]) -> None:
     """End with the task that is the process' whole work: Ray starts another one."""
     log.critical("warden_ended", exc_info=task.exception())
@@ -158,6 +220,21 @@ _Warden: Any = _remote(
     enable_task_events=False,
 )(WardenActor)
 
+#: One for the whole cluster: Stripe's limits are those of the account.
+_Payments: Any = _remote(
+    # It waits for Stripe and for owners.
+    num_cpus=0,
+    # What it had in hand is handed out again.
+    max_restarts=-1,
+    # The gateway says "try again", under the same key.
+    max_task_retries=0,
+    # Buyers who wait for Stripe at once.
+    max_concurrency=1_000,
+    lifetime="detached",
+    namespace=NAMESPACE,
+    enable_task_events=False,
+)(PaymentActor)
+
 #: Ends a process that answers nothing, not even Ray: on its own node, by its number.
 KillOnNode: Any = _remote(
     num_cpus=0,
@@ -182,3 +259,13 @@ def owner(event_id: str, settings: OwnerSettings) -> Any:
 def the_warden(owners: MortalOwners, redis_url: str) -> Any:
     """Return the handle of the warden; whoever asks first gets it started."""
     return _Warden.options(name="warden", get_if_exists=True).remote(owners, redis_url)
+
+
+def the_payments(settings: PaymentSettings, owners: Owners) -> Any:
+    """Return the handle of the payment desk; whoever asks first gets it started.
+
+    Another account, or another place of it, is another desk.
+    """
+    place = f"{settings.api_key}@{settings.api_base}".encode()
+    name = f"payments:{hashlib.blake2b(place, digest_size=6).hexdigest()}"
+    return _Payments.options(name=name, get_if_exists=True).remote(settings, owners)

@@ -5,10 +5,23 @@ from typing import Any
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.contract import OwnerGone
-from actors.declare import AuditEvent, KillOnNode, OwnerSettings, owner
+from actors.contract import OwnerGone, Owners
+from actors.declare import (
+    AuditEvent,
+    KillOnNode,
+    OwnerSettings,
+    PaymentSettings,
+    owner,
+    the_payments,
+)
 from actors.owner import Phase
+from actors.payments.contract import Declined, DeskGone, NotNow, Opened, Report
+from actors.payments.desk import decode_opened, decode_report, encode_unsettled
 from actors.wire import Health, decode_health
+from engine.domain.outcomes import UnsettledPayment
+
+#: How long the payment desk takes to be there again, seconds.
+_RESTART_SECONDS = 2.0
 
 
 class RayOwners:
@@ -68,3 +81,39 @@ class RayOwners:
         if handle is None:
             handle = self._handles[event_id] = owner(event_id, self._settings)
         return handle
+
+
+class RayPayments:
+    """The payment desk as a named, detached Ray actor; keeps `Payments`."""
+
+    def __init__(self, settings: PaymentSettings, owners: Owners) -> None:
+        self._settings = settings
+        self._owners = owners
+        self._handle: Any = None
+
+    def start(self) -> None:
+        """Have the desk started if it is not there: webhooks may be waiting for it."""
+        if self._handle is None:
+            self._handle = the_payments(self._settings, self._owners)
+
+    async def open(self, unsettled: UnsettledPayment) -> Opened | NotNow | Declined:
+        """See `Payments.open`."""
+        try:
+            answer = await self._call("open", encode_unsettled(unsettled))
+        except DeskGone:
+            return NotNow(_RESTART_SECONDS)
+        opened: Opened | NotNow | Declined = decode_opened(answer)
+        return opened
+
+    async def reconcile(self, since: int | None) -> Report:
+        """See `Payments.reconcile`."""
+        return decode_report(await self._call("reconcile", since))
+
+    async def _call(self, method: str, argument: bytes | int | None) -> bytes:
+        try:
+            self.start()
+            answer: bytes = await getattr(self._handle, method).remote(argument)
+        except (RayError, ConnectionError) as error:
+            self._handle = None
+            raise DeskGone(f"{type(error).__name__}: {error}") from error
+        return answer

@@ -96,6 +96,28 @@ PAYMENT_GRACE_MS = 30_000
 RETURN_ATTEMPTS_MAX = 3
 #: Unsettled payments shown at once: a reply of about 200 KiB.
 UNSETTLED_PAGE = 500
+#: Bytes of one webhook's body. Stripe's events are 3 to 10 KiB; metadata may double that.
+WEBHOOK_BYTES_MAX = 262_144
+#: Webhooks of one gateway that wait to be written, and those of one write: as many as
+#: the store takes in a few milliseconds.
+INBOX_WAITING_MAX = 4_096
+INBOX_WRITE_MAX = 256
+#: A buyer's request to pay waits so long for Stripe, milliseconds: longer than one call
+#: and its repeat take, shorter than a browser's patience.
+PAYMENT_DEADLINE_MS = 15_000
+#: How often everything open is compared with Stripe, seconds: at 25 calls a second this
+#: leaves room for 1 500 payments that wait at the same time.
+RECONCILE_EVERY_SECONDS = 60.0
+#: How far back payments and lost webhooks are looked for, seconds: ten rounds, and at the
+#: start as long as Stripe itself tries to deliver.
+RECONCILE_LOOK_BACK_SECONDS = 600
+RECONCILE_FIRST_LOOK_BACK_SECONDS = 3 * 86_400
+#: A payment is given this long to report by itself, seconds, before Stripe is asked.
+RECONCILE_YOUNGER_SECONDS = 20
+#: Payments compared at once; the rate of calls has its own limit.
+RECONCILE_AT_ONCE = 16
+#: How often streams are rid of what every reader has finished, seconds.
+STREAM_TRIM_SECONDS = 60.0
 #: Bookings of a cancelled event seen to in one turn: about 5 ms.
 CALL_OFF_BOOKINGS_MAX = 500
 

@@ -10,15 +10,21 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from engine.limits import BODY_BYTES_MAX
-from gateway import openapi
+from gateway import openapi, webhooks
 from gateway.bodies import of_validation
 from gateway.edge import Edge
 from gateway.holds import PREFIX, SUFFIX
 from gateway.problems import MEDIA_TYPE, Problem
-from gateway.routes import availability, bookings, events, operations
+from gateway.routes import availability, bookings, events, operations, payments
 from gateway.service import Service
 
-_ROUTERS = (events.router, availability.router, bookings.router, operations.router)
+_ROUTERS = (
+    events.router,
+    availability.router,
+    bookings.router,
+    payments.router,
+    operations.router,
+)
 #: Codes for what the framework refuses by itself.
 _CODES = {
     400: "malformed_json",
@@ -51,8 +57,9 @@ def make_inner() -> FastAPI:
     )
     for router in _ROUTERS:
         app.include_router(router)
-    # The edge takes the hot route's POST; what is left of it is told which method to use.
+    # The edge takes the POST of these two; what is left of them is told which method to use.
     app.add_route(PREFIX + "{event_id}" + SUFFIX, _not_found, ["POST"], include_in_schema=False)
+    app.add_route(webhooks.PATH, _not_found, ["POST"], include_in_schema=False)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)

@@ -31,6 +31,8 @@ from engine.limits import (
     HOLD_TTL_SECONDS_MAX,
     HOLD_TTL_SECONDS_MIN,
     MAX_PER_BOOKING_DEFAULT,
+    PAYMENT_ATTEMPTS_LIMIT,
+    PAYMENT_ATTEMPTS_MAX_DEFAULT,
     PRICE_MINOR_MAX,
     QUANTITY_MAX,
     SEATS_PER_ITEM_MAX,
@@ -191,6 +193,48 @@ class EventBody(_Body):
     max_per_customer: Annotated[int, Field(strict=True, ge=1, le=CAPACITY_MAX)] | None = None
     sale: SaleBody = SaleBody()
     refund_policy: RefundPolicyBody | None = None
+    capture_method: Literal["automatic", "manual"] = "automatic"
+    payment_attempts_max: Annotated[int, Field(strict=True, ge=1, le=PAYMENT_ATTEMPTS_LIMIT)] = (
+        PAYMENT_ATTEMPTS_MAX_DEFAULT
+    )
+
+
+#: A language and perhaps a country: en, de-AT.
+Locale = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z]{2,3}([_-][a-zA-Z]{2,4})?$")]
+
+
+class ContactBody(_Body):
+    """Where the buyer is reached."""
+
+    email: Annotated[str, StringConstraints(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+    name: ShortText | None = None
+    locale: (
+        Annotated[str, StringConstraints(pattern=r"^[a-zA-Z]{2,3}([_-][a-zA-Z]{2,4})?$")] | None
+    ) = None
+
+
+class PaymentBody(_Body):
+    """Body of `POST /bookings/{id}/payment-intent`."""
+
+    model_config = _form(contact={"email": "ann@example.org", "name": "Ann", "locale": "en"})
+
+    contact: ContactBody | None = None
+    holders: Annotated[list[ShortText], Field(max_length=QUANTITY_MAX)] = []
+
+
+class RefundItem(_Body):
+    """Units of one ticket type to give back."""
+
+    ticket_type: Code
+    quantity: Annotated[int, Field(strict=True, ge=1, le=QUANTITY_MAX)]
+
+
+class RefundBody(_Body):
+    """Body of `POST /bookings/{id}/refund`: without items, the whole booking."""
+
+    model_config = _form(items=[{"ticket_type": "ga", "quantity": 1}])
+
+    items: Annotated[list[RefundItem], Field(max_length=HOLD_ITEMS_MAX)] = []
 
 
 class TicketTypePatch(_Body):

@@ -17,13 +17,15 @@ from gateway.exchange import Disconnected, Exchange
 from gateway.holds import PlaceHoldRoute, is_hold
 from gateway.problems import Problem
 from gateway.service import Service
+from gateway.webhooks import PATH as WEBHOOK_PATH
+from gateway.webhooks import WebhookRoute, is_webhook
 
 log = structlog.get_logger(__name__)
 
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-#: Paths that must answer whatever the load: the operator's.
-_UNLIMITED = frozenset({"/livez", "/readyz", "/metrics", "/version"})
+#: Paths that must answer whatever the load: the operator's, and Stripe's, who pays by burst.
+_UNLIMITED = frozenset({"/livez", "/readyz", "/metrics", "/version", WEBHOOK_PATH})
 
 
 class Edge:
@@ -33,6 +35,7 @@ class Edge:
         self._inner = inner
         self._service = service
         self._place_hold = PlaceHoldRoute(service)
+        self._take_webhook = WebhookRoute(service.paying)
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
@@ -48,6 +51,7 @@ class Edge:
             extra.append((b"connection", b"close"))
         exchange = Exchange(scope, receive, send, request_id, extra)
         hot = is_hold(scope)
+        webhook = not hot and is_webhook(scope)
         try:
             if self._service.limits is not None and exchange.path not in _UNLIMITED:
                 client = scope.get("client")
@@ -55,6 +59,8 @@ class Edge:
                 self._service.limits.hit(token, client[0] if client else "", extra)
             if hot:
                 await self._place_hold(exchange)
+            elif webhook:
+                await self._take_webhook(exchange)
             else:
                 scope["request_id"] = request_id
                 with structlog.contextvars.bound_contextvars(

@@ -43,7 +43,7 @@ class Exchange:
                 return value.decode("latin-1")
         return None
 
-    async def body(self) -> bytes:
+    async def body(self, bytes_max: int = BODY_BYTES_MAX) -> bytes:
         """Return the whole body.
 
         Raises:
@@ -57,12 +57,12 @@ class Exchange:
                 raise Disconnected
             chunk = message.get("body", b"")
             if not message.get("more_body", False) and not parts:
-                if len(chunk) > BODY_BYTES_MAX:
-                    raise Problem("body_too_large", f"At most {BODY_BYTES_MAX} bytes.")
+                if len(chunk) > bytes_max:
+                    raise Problem("body_too_large", f"At most {bytes_max} bytes.")
                 return bytes(chunk)
             parts += chunk
-            if len(parts) > BODY_BYTES_MAX:
-                raise Problem("body_too_large", f"At most {BODY_BYTES_MAX} bytes.")
+            if len(parts) > bytes_max:
+                raise Problem("body_too_large", f"At most {bytes_max} bytes.")
             if not message.get("more_body", False):
                 return bytes(parts)
 

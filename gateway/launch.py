@@ -17,3 +17,9 @@ class Launch(Struct, frozen=True):
     rate_limits: bool
     idle_seconds: float
     log_level: str
+    stripe_api_key: str
+    stripe_api_base: str | None
+    stripe_publishable_key: str
+    stripe_webhook_secrets: tuple[str, ...]
+    stripe_account_per_second: float
+    stripe_endpoint_per_second: float

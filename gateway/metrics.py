@@ -35,6 +35,10 @@ REQUESTS = Counter("onsale_requests_total", "Requests but holds", ["method", "st
 REQUEST_SECONDS = Histogram(
     "onsale_request_seconds", "Time to answer requests but holds", buckets=_BUCKETS
 )
+WEBHOOKS = Counter("onsale_webhooks_total", "Stripe's webhooks by outcome", ["outcome"])
+WEBHOOK_DELAY = Histogram(
+    "onsale_webhook_delay_seconds", "From Stripe's event to its arrival here", buckets=_BUCKETS
+)
 WAITING = Gauge(
     "onsale_gateway_commands_waiting",
     "Commands that wait for an owner",

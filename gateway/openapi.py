@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from engine.domain.outcomes import Refusal
+from gateway import webhooks
 from gateway.auth import BUYING_ROLES
 from gateway.bodies import HoldBody
 from gateway.holds import PREFIX, SUFFIX
@@ -128,6 +129,7 @@ def _complete(app: FastAPI) -> dict[str, Any]:
     schemas |= _schemas(HoldBody, "validation")
     schema["components"]["headers"] = _HEADERS
     schema["paths"][PREFIX + "{event_id}" + SUFFIX] = {"post": _place_hold()}
+    schema["paths"][webhooks.PATH] = {"post": _take_webhook()}
     for path in schema["paths"].values():
         for operation in path.values():
             _complete_answers(operation["responses"])
@@ -177,6 +179,43 @@ def _place_hold() -> dict[str, Any]:
         },
         "responses": {"201": granted, **{str(status): text for status, text in errors.items()}},
     }
+
+
+def _take_webhook() -> dict[str, Any]:
+    kept = {
+        "description": "The event is kept, or is none that we follow",
+        "content": {"application/json": {"schema": _RECEIVED}},
+    }
+    errors = problems("bad_signature", "bad_webhook", "overloaded", "store_unavailable")
+    return {
+        "tags": ["payments"],
+        "summary": "Take Webhook",
+        "description": "For Stripe alone: its webhook endpoint. 200 means that the event is "
+        "durable; anything else has Stripe send it again.",
+        "operationId": "take_webhook",
+        "security": [],
+        "parameters": [
+            {
+                "name": "Stripe-Signature",
+                "in": "header",
+                "required": True,
+                "description": "Of the raw body, at most five minutes old or ahead",
+                "schema": {"type": "string"},
+            },
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        },
+        "responses": {"200": kept, **{str(status): text for status, text in errors.items()}},
+    }
+
+
+_RECEIVED = {
+    "type": "object",
+    "required": ["received"],
+    "properties": {"received": {"type": "boolean"}},
+}
 
 
 def _complete_answers(responses: dict[str, Any]) -> None:

@@ -17,16 +17,18 @@ import uvicorn
 from msgspec import json
 
 from actors import runtime
-from actors.declare import OwnerSettings
-from actors.handles import RayOwners
+from actors.declare import OwnerSettings, PaymentSettings
+from actors.handles import RayOwners, RayPayments
 from actors.process import configure_logging, tune_interpreter
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
+from engine.journal.redis_streams import RedisStreams
 from gateway.app import make_app
 from gateway.auth import Tokens, derive_key
 from gateway.launch import Launch
 from gateway.listening import Listening
 from gateway.one_write import OneWriteProtocol
+from gateway.paying import Paying
 from gateway.rate_limits import RateLimits
 from gateway.service import Service
 
@@ -85,12 +87,29 @@ def run(launch: Launch) -> None:
     runtime.join(launch.ray_address)
     owners = RayOwners(OwnerSettings(launch.redis_url, launch.idle_seconds))
     runtime.ensure_warden(owners, launch.redis_url)
+    payments = RayPayments(
+        PaymentSettings(
+            launch.redis_url,
+            launch.stripe_api_key,
+            launch.stripe_api_base,
+            launch.stripe_account_per_second,
+            launch.stripe_endpoint_per_second,
+        ),
+        owners,
+    )
+    payments.start()
     service = Service(
         owners,
         Catalogue(connect(launch.redis_url)),
         Tokens(launch.auth_secret),
         derive_key(launch.auth_secret, "ids"),
         RateLimits() if launch.rate_limits else None,
+        Paying(
+            payments,
+            RedisStreams(connect(launch.redis_url)),
+            launch.stripe_webhook_secrets,
+            launch.stripe_publishable_key,
+        ),
     )
     app = make_app(service, runtime.answers)
     config = uvicorn.Config(

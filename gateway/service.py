@@ -12,6 +12,7 @@ from engine.journal.catalogue import Catalogue
 from engine.journal.contract import Unavailable
 from gateway.auth import Tokens
 from gateway.batcher import Answer, Batcher, Lane, Unanswered
+from gateway.paying import Paying
 from gateway.problems import Problem, of_refusal
 from gateway.rate_limits import RateLimits
 
@@ -33,12 +34,14 @@ class Service:
         tokens: Tokens,
         id_key: bytes,
         limits: RateLimits | None,
+        paying: Paying,
     ) -> None:
         self.owners = owners
         self.catalogue = catalogue
         self.tokens = tokens
         self.id_key = id_key
         self.limits = limits
+        self.paying = paying
         self.batcher = Batcher(owners)
         self._lookups: dict[str, asyncio.Task[bool | None]] = {}
         self.streams = 0

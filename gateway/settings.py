@@ -23,7 +23,8 @@ class Settings(BaseSettings):
     """What an operator may set. All processes of a deployment must agree on it.
 
     The embedded store and a local Ray cluster serve where `redis_url` and `ray_address`
-    are None.
+    are None, and a sandbox that moves no money where `stripe_api_key` is. While a webhook
+    secret is rotated, `stripe_webhook_secret` has both, separated by a comma.
     """
 
     model_config = SettingsConfigDict(
@@ -45,6 +46,24 @@ class Settings(BaseSettings):
     idle_seconds: Annotated[
         float, Field(gt=0, le=86_400, validation_alias="ONSALE_IDLE_SECONDS")
     ] = 300.0
+
+    stripe_api_key: Annotated[
+        SecretStr | None, Field(min_length=1, validation_alias="STRIPE_API_KEY")
+    ] = None
+    stripe_webhook_secret: Annotated[
+        SecretStr | None, Field(min_length=1, validation_alias="STRIPE_WEBHOOK_SECRET")
+    ] = None
+    stripe_publishable_key: Annotated[str, Field(validation_alias="STRIPE_PUBLISHABLE_KEY")] = ""
+    stripe_api_base: Annotated[
+        str | None, Field(pattern="^https?://", validation_alias="STRIPE_API_BASE")
+    ] = None
+
+    stripe_account_per_second: Annotated[
+        float, Field(gt=0, le=10_000, validation_alias="ONSALE_STRIPE_ACCOUNT_PER_SECOND")
+    ] = 100.0
+    stripe_endpoint_per_second: Annotated[
+        float, Field(gt=0, le=10_000, validation_alias="ONSALE_STRIPE_ENDPOINT_PER_SECOND")
+    ] = 25.0
 
     @property
     def secret_is_public(self) -> bool:

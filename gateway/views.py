@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
 from engine.domain.booking import Booking, Moment
 from engine.domain.event import Event, Venue
+from engine.domain.outcomes import Cancellation
+from engine.domain.payment import Refund
 from engine.domain.views import Availability
 
 
@@ -34,6 +36,48 @@ class MomentView(TypedDict):
     at: str
 
 
+class RefundView(TypedDict):
+    """Money on its way back, or the last that was; `reason` says why it failed."""
+
+    status: str
+    amount: int
+    reason: str | None
+
+
+class PaymentIntentView(TypedDict):
+    """What a browser needs to pay with Stripe, until when."""
+
+    payment_intent_id: str
+    client_secret: str
+    publishable_key: str
+    amount: int
+    currency: str
+    expires_at: str
+
+
+class RepairView(TypedDict):
+    """One booking that was set right, and why."""
+
+    booking_id: str
+    reason: str
+    before: str
+    after: str
+
+
+class ReconciliationView(TypedDict):
+    """What a comparison with Stripe has found.
+
+    `notices` are webhooks that had not arrived, `unsettled` payments that waited for
+    Stripe, `recent` those that Stripe opened lately; `troubles` could not be looked at.
+    """
+
+    notices: int
+    unsettled: int
+    recent: int
+    repairs: list[RepairView]
+    troubles: list[str]
+
+
 class BookingView(TypedDict):
     """A booking; a hold is one in status RESERVED."""
 
@@ -48,6 +92,7 @@ class BookingView(TypedDict):
     sequence: int
     tickets: list[str]
     history: list[MomentView]
+    refund: NotRequired[RefundView]
 
 
 class BookingList(TypedDict):
@@ -143,6 +188,13 @@ class RefundPolicyView(TypedDict):
     percent: int
 
 
+class CancellationView(TypedDict):
+    """When the event was cancelled, and how many bookings have not been seen to yet."""
+
+    at: str
+    bookings_left: int
+
+
 class EventView(TypedDict):
     """An event as its organizer has described it."""
 
@@ -161,6 +213,9 @@ class EventView(TypedDict):
     hold_ttl_seconds: int
     max_per_customer: int | None
     sale: SaleView
+    cancellation: CancellationView | None
+    capture_method: str
+    payment_attempts_max: int
     refund_policy: RefundPolicyView | None
     ticket_types: list[TicketTypeView]
     allotments: list[AllotmentView]
@@ -198,7 +253,7 @@ def maybe_unix_ms(moment: datetime | None) -> int | None:
 
 def booking_view(booking: Booking, event_id: str, currency: str, server_ms: int) -> BookingView:
     """Return a booking as its buyer sees it."""
-    return {
+    view: BookingView = {
         "id": booking.booking_id,
         "event_id": event_id,
         "customer": booking.customer,
@@ -218,6 +273,17 @@ def booking_view(booking: Booking, event_id: str, currency: str, server_ms: int)
         "sequence": booking.sequence,
         "tickets": [],
         "history": [_moment(moment) for moment in booking.history],
+    }
+    if booking.payment is not None and booking.payment.refund is not None:
+        view["refund"] = _refund(booking.payment.refund)
+    return view
+
+
+def _refund(refund: Refund) -> RefundView:
+    return {
+        "status": refund.state,
+        "amount": refund.amount_minor,
+        "reason": refund.reason or None,
     }
 
 
@@ -246,7 +312,9 @@ def availability_view(counts: Availability) -> AvailabilityView:
     }
 
 
-def event_view(event: Event, *, paused: bool) -> EventView:
+def event_view(
+    event: Event, *, paused: bool, cancellation: Cancellation | None = None
+) -> EventView:
     """Return an event as anyone sees it."""
     capacities = {allotment.code: allotment.capacity for allotment in event.allotments}
     own = {kind.code for kind in event.ticket_types if kind.allotment == kind.code}
@@ -272,6 +340,11 @@ def event_view(event: Event, *, paused: bool) -> EventView:
             "closes_at": _maybe(event.closes_at_ms),
             "paused": paused,
         },
+        "cancellation": None
+        if cancellation is None
+        else {"at": rfc3339(cancellation.at_ms), "bookings_left": cancellation.bookings_left},
+        "capture_method": event.capture_method,
+        "payment_attempts_max": event.payment_attempts_max,
         "refund_policy": None
         if policy is None
         else {"until_hours_before": policy.until_hours_before, "percent": policy.percent},

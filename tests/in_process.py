@@ -21,17 +21,24 @@ from actors.audit import audit
 from actors.clock import TurnClock
 from actors.contract import OwnerGone
 from actors.owner import EventOwner, Phase
+from actors.payments.contract import DeskGone, NotNow, Report, Stripe
+from actors.payments.desk import PaymentDesk
 from actors.wire import Health, Reply, encode_reply
+from engine.domain.outcomes import UnsettledPayment
 from engine.journal.catalogue import Catalogue
 from engine.journal.contract import Journal
 from engine.journal.redis import RedisJournal
+from engine.journal.redis_streams import RedisStreams
 from gateway.app import make_app
 from gateway.auth import Tokens, derive_key
+from gateway.paying import Paying
 from gateway.rate_limits import RateLimits
 from gateway.service import Service
 
 SECRET = "the secret of these tests is long enough"
 BASE = "/api/v1"
+WEBHOOK_SECRET = "whsec_test"
+PUBLISHABLE_KEY = "pk_test_sandbox"
 #: Longest that a test waits for a line of a stream, seconds.
 _PATIENCE_SECONDS = 5.0
 
@@ -89,16 +96,37 @@ class LocalOwners:
             await self.crash(next(iter(self._owners)))
 
 
+class AwayDesk:
+    """A payment desk that nobody is at."""
+
+    async def open(self, unsettled: UnsettledPayment) -> NotNow:
+        return NotNow(1.0)
+
+    async def reconcile(self, since: int | None) -> Report:
+        raise DeskGone("there is none in this test")
+
+
 class InProcess:
     """The application and a client of it."""
 
-    def __init__(self, redis: Redis, limits: RateLimits | None = None) -> None:
+    def __init__(
+        self, redis: Redis, limits: RateLimits | None = None, stripe: Stripe | None = None
+    ) -> None:
         self.redis = redis
         self.tokens = Tokens(SECRET)
         self.owners = LocalOwners(lambda event_id: RedisJournal(redis, event_id))
         self.ray_answers = True
+        streams = RedisStreams(redis)
+        self.desk = (
+            None if stripe is None else PaymentDesk(stripe, self.owners, Catalogue(redis), streams)
+        )
         self.service = Service(
-            self.owners, Catalogue(redis), self.tokens, derive_key(SECRET, "ids"), limits
+            self.owners,
+            Catalogue(redis),
+            self.tokens,
+            derive_key(SECRET, "ids"),
+            limits,
+            Paying(self.desk or AwayDesk(), streams, (WEBHOOK_SECRET,), PUBLISHABLE_KEY),
         )
         self.app = make_app(self.service, lambda: self.ray_answers)
         self.client = httpx.AsyncClient(
@@ -235,12 +263,18 @@ class Stream:
 
 
 @asynccontextmanager
-async def in_process(redis: Redis, limits: RateLimits | None = None) -> AsyncIterator[InProcess]:
-    """Run the application over a store."""
-    onsale = InProcess(redis, limits)
+async def in_process(
+    redis: Redis, limits: RateLimits | None = None, stripe: Stripe | None = None
+) -> AsyncIterator[InProcess]:
+    """Run the application over a store; with a payment desk at work if there is a Stripe."""
+    onsale = InProcess(redis, limits, stripe)
+    working = None if onsale.desk is None else asyncio.create_task(onsale.desk.work())
     try:
         yield onsale
     finally:
+        if working is not None:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
         await onsale.close()
 
 

@@ -3,7 +3,6 @@
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from engine.domain.cancellation import progress
 from engine.domain.commands import AmendEvent, Changes, CreateEvent, PauseSale, ResumeSale
 from engine.domain.decision import Decision, existing_event, may_manage, refused
 from engine.domain.event import Event
@@ -41,13 +40,8 @@ def amend(state: EventState, command: AmendEvent, now_ms: int) -> Decision:
     if state.cancelled_at_ms is not None:
         return refused(Refusal.EVENT_CANCELLED)
     if amended == event:
-        return shown(state, event), ()
-    return shown(state, amended), (EventAmended(amended, now_ms),)
-
-
-def shown(state: EventState, event: Event) -> EventShown:
-    """Return the event as it stands, with how far its cancellation is."""
-    return EventShown(event, state.paused, cancellation=progress(state))
+        return EventShown(event, state.paused), ()
+    return EventShown(amended, state.paused), (EventAmended(amended, now_ms),)
 
 
 def _amended(event: Event, changes: Changes) -> Event:
@@ -88,6 +82,8 @@ def pause(state: EventState, command: PauseSale, now_ms: int) -> Decision:
     event = existing_event(state)
     if not may_manage(event, command.caller):
         return refused(Refusal.EVENT_NOT_FOUND)
+    if state.cancelled_at_ms is not None:
+        return refused(Refusal.EVENT_CANCELLED)
     return EventShown(event, paused=True), () if state.paused else (SalePaused(now_ms),)
 
 
@@ -96,4 +92,6 @@ def resume(state: EventState, command: ResumeSale, now_ms: int) -> Decision:
     event = existing_event(state)
     if not may_manage(event, command.caller):
         return refused(Refusal.EVENT_NOT_FOUND)
+    if state.cancelled_at_ms is not None:
+        return refused(Refusal.EVENT_CANCELLED)
     return EventShown(event, paused=False), (SaleResumed(now_ms),) if state.paused else ()

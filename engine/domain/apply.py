@@ -101,7 +101,7 @@ def _hold_expired(state: EventState, record: HoldExpired) -> None:
 
 
 def _event_cancelled(state: EventState, record: EventCancelled) -> None:
-    call_off(state, record.at_ms, len(state.bookings))
+    call_off(state, record.at_ms, record.left)
 
 
 def call_off(state: EventState, at_ms: int, bookings_left: int) -> None:

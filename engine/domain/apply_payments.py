@@ -118,9 +118,7 @@ def _returning(state: EventState, record: PaymentReturning) -> None:
 
 
 def _refund_requested(state: EventState, record: RefundRequested) -> None:
-    booking = state.bookings[record.booking_id].moved(Status.REFUND_REQUESTED, record.at_ms)
-    payment = booking.payment or Payment(PaymentState.CAPTURED, 0, record.at_ms)
-    put(state, replace(booking, payment=replace(payment, refund=record.refund)))
+    put(state, state.bookings[record.booking_id].refunding(record.refund, record.at_ms))
 
 
 def _refund_settled(state: EventState, record: RefundSettled) -> None:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from engine.domain.payment import Part, Payment
+from engine.domain.payment import Part, Payment, PaymentState, Refund
 
 
 class Status(StrEnum):
@@ -170,17 +170,28 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
         held_until_ms = self.held_until_ms or self.expires_at_ms
         return replace(self, expires_at_ms=expires_at_ms, held_until_ms=held_until_ms)
 
+    def refunding(self, refund: Refund, at_ms: int) -> "Booking":
+        """Return the booking with a refund asked for; a free one gets books of its own."""
+        payment = self.payment or Payment(PaymentState.CAPTURED, 0, at_ms)
+        asked = self.moved(Status.REFUND_REQUESTED, at_ms)
+        return replace(asked, payment=replace(payment, refund=refund))
+
     def without(self, parts: tuple[Part, ...]) -> "Booking":
         """Return the booking without units that were given back."""
-        back = {part.ticket_type: part.quantity for part in parts}
-        lines = tuple(
-            replace(line, quantity=line.quantity - back.get(line.ticket_type, 0))
-            for line in self.lines
-        )
+        back: dict[str, int] = {}
+        for part in parts:
+            back[part.ticket_type] = back.get(part.ticket_type, 0) + part.quantity
+        lines: list[Line] = []
+        for line in self.lines:
+            gone = min(line.quantity, back.get(line.ticket_type, 0))
+            if gone:
+                back[line.ticket_type] -= gone
+            if gone < line.quantity:
+                lines.append(replace(line, quantity=line.quantity - gone) if gone else line)
         return replace(
             self,
-            lines=tuple(line for line in lines if line.quantity),
-            units=self.units - sum(back.values()),
+            lines=tuple(lines),
+            units=sum(line.quantity for line in lines),
             placed=self.placed or self.lines,
         )
 

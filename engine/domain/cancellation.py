@@ -24,28 +24,29 @@ def cancel(state: EventState, command: CancelEvent, now_ms: int) -> Decision:
         return refused(Refusal.EVENT_NOT_FOUND)
     if state.cancelled_at_ms is not None:
         return EventShown(event, state.paused, cancellation=progress(state)), ()
-    begun = Cancellation(now_ms, len(state.bookings), state.held_units + state.sold_units)
-    return EventShown(event, state.paused, cancellation=begun), (EventCancelled(now_ms),)
+    left = len(state.bookings)
+    begun = Cancellation(now_ms, left)
+    return EventShown(event, state.paused, cancellation=begun), (EventCancelled(now_ms, left),)
 
 
 def progress(state: EventState) -> Cancellation | None:
     """Return how far the cancellation is, None if there is none."""
     if state.cancelled_at_ms is None:
         return None
-    units_left = state.held_units + state.sold_units
-    return Cancellation(state.cancelled_at_ms, state.to_call_off, units_left)
+    return Cancellation(state.cancelled_at_ms, state.to_call_off)
 
 
 def call_off(state: EventState, now_ms: int) -> tuple[Record, ...]:
     """Return the records that see to the next bookings of a cancelled event, newest first."""
-    if not state.to_call_off:
+    cancelled_at_ms = state.cancelled_at_ms
+    if cancelled_at_ms is None or not state.to_call_off:
         return ()
     records: list[Record] = []
     seen_to = min(CALL_OFF_BOOKINGS_MAX, state.to_call_off)
     newer = len(state.bookings) - state.to_call_off
     for booking in islice(reversed(state.bookings.values()), newer, newer + seen_to):
         records.extend(_ending(booking, now_ms))
-    return (*records, CallingOff(state.to_call_off - seen_to))
+    return (*records, CallingOff(cancelled_at_ms, state.to_call_off - seen_to))
 
 
 def _ending(booking: Booking, now_ms: int) -> tuple[Record, ...]:

@@ -80,11 +80,10 @@ class Shown(Struct, frozen=True, array_like=True, gc=False, tag="booking"):
 
 
 class Cancellation(Struct, frozen=True, array_like=True, gc=False):
-    """How far a cancelled event is: bookings not seen to yet, units not given back yet."""
+    """When an event was cancelled, and how many bookings have not been seen to yet."""
 
     at_ms: int
     bookings_left: int
-    units_left: int
 
 
 class PaymentShown(Struct, frozen=True, array_like=True, tag="payment"):

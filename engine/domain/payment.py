@@ -5,8 +5,9 @@ several cards. What Stripe says of it may come late, twice and in any order.
 """
 
 from enum import StrEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 
@@ -65,7 +66,7 @@ class Part(Struct, frozen=True, array_like=True, gc=False):
     """Units of one ticket type that are given back."""
 
     ticket_type: str
-    quantity: int
+    quantity: Annotated[int, Meta(ge=1)]
 
 
 class Refund(Struct, frozen=True, array_like=True, gc=False):
@@ -116,6 +117,18 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
     def refunding(self) -> bool:
         """Whether a refund is under way."""
         return self.refund is not None and self.refund.state is RefundState.REQUESTED
+
+    @property
+    def uncounted_minor(self) -> int:
+        """What Stripe may count as given back although `refunded_minor` does not.
+
+        That is a refund under way, and one that has failed after Stripe had made it: old
+        news still count it.
+        """
+        refund = self.refund
+        if refund is None or refund.state is RefundState.SUCCEEDED:
+            return 0
+        return refund.amount_minor if self.refunding or refund.refund_id else 0
 
     @property
     def disputed(self) -> bool:

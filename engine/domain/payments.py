@@ -51,6 +51,10 @@ def open_payment(state: EventState, command: OpenPayment, now_ms: int) -> Decisi
     if booking is None or booking.customer != command.caller.sub:
         return refused(Refusal.BOOKING_NOT_FOUND)
     status, payment = booking.status, booking.payment
+    if status in (Status.CONFIRMED, Status.TICKETS_DELIVERED):
+        return Shown(booking, event.currency), ()
+    if state.cancelled_at_ms is not None:
+        return refused(Refusal.EVENT_CANCELLED)
     if status is Status.RESERVED:
         total_minor = booking.total_minor
         if not total_minor:
@@ -60,8 +64,6 @@ def open_payment(state: EventState, command: OpenPayment, now_ms: int) -> Decisi
         opening = Payment(PaymentState.OPENING, total_minor, now_ms)
         started = PaymentStarted(booking.booking_id, total_minor, now_ms)
         return PaymentShown(booking, opening, event), (started,)
-    if status in (Status.CONFIRMED, Status.TICKETS_DELIVERED):
-        return Shown(booking, event.currency), ()
     if payment is None or payment.state not in PAYABLE:
         return refused(Refusal.NOT_PAYABLE, status)
     if status is Status.PAYMENT_FAILED:
@@ -164,9 +166,11 @@ def _closed(booking: Booking, payment: Payment, now_ms: int) -> tuple[Record, ..
 def _failed(
     state: EventState, booking: Booking, payment: Payment, failure: str, now_ms: int
 ) -> tuple[Record, ...]:
-    """Count a failed attempt once, and give up after too many."""
-    counted = failure in payment.failures
-    if counted or (booking.status, Move.FAIL_PAYMENT) not in TRANSITIONS:
+    """Count a failed attempt once, and give up after too many.
+
+    Of a payment that is authorised or about to be closed it is old news, or no matter.
+    """
+    if failure in payment.failures or payment.state not in PAYABLE:
         return ()
     if len(payment.failures) + 1 < existing_event(state).payment_attempts_max:
         return (PaymentFailed(booking.booking_id, failure, now_ms),)

@@ -58,14 +58,19 @@ class HoldExpired(Struct, frozen=True, array_like=True, gc=False, tag="expired")
 
 
 class EventCancelled(Struct, frozen=True, array_like=True, tag="cancelled"):
-    """The event is called off: nothing is sold any more, everything is given back."""
+    """The event is called off: nothing is sold any more, everything is given back.
+
+    `left` bookings have to be seen to.
+    """
 
     at_ms: int
+    left: int
 
 
 class CallingOff(Struct, frozen=True, array_like=True, gc=False, tag="calling_off"):
-    """Of the bookings of a cancelled event, the oldest `left` have not been seen to yet."""
+    """Of the bookings of an event cancelled at `at_ms`, the oldest `left` are to be seen to."""
 
+    at_ms: int
     left: int
 
 

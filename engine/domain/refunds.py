@@ -38,7 +38,7 @@ def request(state: EventState, command: RequestRefund, now_ms: int) -> Decision:
     booking = state.bookings.get(command.booking_id)
     if booking is None or not may_see(event, booking, command.caller):
         return refused(Refusal.BOOKING_NOT_FOUND)
-    if booking.status in (Status.REFUND_REQUESTED, Status.REFUNDED) and not command.parts:
+    if not command.parts and _goes_back_whole(booking):
         return Shown(booking, event.currency), ()
     if (booking.status, Move.REQUEST_REFUND) not in TRANSITIONS:
         return refused(Refusal.REFUND_NOT_ALLOWED, booking.status)
@@ -51,8 +51,16 @@ def request(state: EventState, command: RequestRefund, now_ms: int) -> Decision:
     if wrong is not None:
         return wrong, ()
     records = refund_records(booking, command.parts, percent, now_ms)
-    asked = booking.moved(Status.REFUND_REQUESTED, now_ms)
+    asked = booking.refunding(records[0].refund, now_ms)
     return Shown(asked, event.currency), records
+
+
+def _goes_back_whole(booking: Booking) -> bool:
+    """Tell whether nothing of the booking is left to be given back."""
+    if booking.status is not Status.REFUND_REQUESTED:
+        return booking.status is Status.REFUNDED
+    refund = None if booking.payment is None else booking.payment.refund
+    return refund is not None and not booking.without(refund.parts).units
 
 
 def _percent(event: Event, *, manages: bool, now_ms: int) -> int | None:
@@ -66,25 +74,32 @@ def _percent(event: Event, *, manages: bool, now_ms: int) -> int | None:
 
 
 def _wrong_part(booking: Booking, parts: tuple[Part, ...]) -> Refused | None:
-    quantities = {line.ticket_type: line.quantity for line in booking.lines}
-    for part in parts:
-        if part.ticket_type not in quantities:
-            return Refused(Refusal.UNKNOWN_TICKET_TYPE, part.ticket_type)
-        if part.quantity > quantities[part.ticket_type]:
-            limit = quantities[part.ticket_type]
-            return Refused(Refusal.REFUND_NOT_ALLOWED, part.ticket_type, limit)
+    bought = _quantities(booking.lines)
+    for ticket_type, quantity in _quantities(parts).items():
+        if ticket_type not in bought:
+            return Refused(Refusal.UNKNOWN_TICKET_TYPE, ticket_type)
+        if quantity > bought[ticket_type]:
+            return Refused(Refusal.REFUND_NOT_ALLOWED, ticket_type, bought[ticket_type])
     return None
+
+
+def _quantities(units: tuple[Part, ...] | tuple[Line, ...]) -> dict[str, int]:
+    """Return the units of each ticket type; one type may stand in several lines."""
+    quantities: dict[str, int] = {}
+    for one in units:
+        quantities[one.ticket_type] = quantities.get(one.ticket_type, 0) + one.quantity
+    return quantities
 
 
 def refund_records(
     booking: Booking, parts: tuple[Part, ...], percent: int, now_ms: int
-) -> tuple[Record, ...]:
+) -> tuple[RefundRequested, *tuple[Record, ...]]:
     """Return the records of a refund; of the whole booking if there are no parts.
 
     It is never more than what is left of the money.
     """
     prices = {line.ticket_type: line.unit_price_minor for line in booking.lines}
-    parts = parts or tuple(_part(line) for line in booking.lines)
+    parts = parts or tuple(Part(line.ticket_type, line.quantity) for line in booking.lines)
     price_minor = sum(prices[part.ticket_type] * part.quantity for part in parts)
     payment = booking.payment
     left_minor = 0 if payment is None else payment.captured_minor - payment.refunded_minor
@@ -95,10 +110,6 @@ def refund_records(
     if amount_minor:
         return (asked,)
     return asked, RefundSettled(booking.booking_id, "", now_ms)
-
-
-def _part(line: Line) -> Part:
-    return Part(line.ticket_type, line.quantity)
 
 
 def observe_refund(state: EventState, command: ObserveRefund, now_ms: int) -> Decision:
@@ -126,14 +137,22 @@ def observe_refund(state: EventState, command: ObserveRefund, now_ms: int) -> De
     if command.status in ("failed", "canceled"):
         reason = command.reason or command.status
         failed = RefundFailed(booking.booking_id, command.refund_id, reason, now_ms)
-        returning = payment.state is PaymentState.RETURNING
-        if returning and refund.number < RETURN_ATTEMPTS_MAX:
-            again = Refund(refund.number + 1, refund.amount_minor, ())
-            captured_minor = payment.captured_minor
-            retry = PaymentReturning(booking.booking_id, again, captured_minor, now_ms)
-            return DONE, (failed, retry)
-        return DONE, (failed,)
+        if payment.state is PaymentState.RETURNING:
+            return DONE, (failed, *_return_again(booking, payment, refund, now_ms))
+        whole = not booking.without(refund.parts).units
+        return DONE, (failed, *(() if whole else _rest(state, booking, payment, refund, now_ms)))
     return DONE, ()
+
+
+def _return_again(
+    booking: Booking, payment: Payment, refund: Refund, now_ms: int
+) -> tuple[Record, ...]:
+    """Send money without a ticket back once more, as far as it is still there."""
+    if refund.number == RETURN_ATTEMPTS_MAX:
+        return ()
+    captured_minor, gone_minor = payment.captured_minor, payment.refunded_minor
+    again = Refund(refund.number + 1, captured_minor - gone_minor, (), gone_minor)
+    return (PaymentReturning(booking.booking_id, again, captured_minor, now_ms),)
 
 
 def _rest_of_cancelled(

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from engine.domain.booking import SHARE, Booking, Share
+from engine.domain.books import check_money
 from engine.domain.event import Event, TicketType
 
 
@@ -131,12 +132,13 @@ def check_turn(state: EventState) -> None:
 
 
 def check_fully(state: EventState) -> None:
-    """Assert I1 and I3 by counting every booking again; costs a step for each of them.
+    """Assert I1, I3 and I7 by counting every booking again; costs a step for each of them.
 
     Raises:
-        AssertionError: a kept count differs from what the bookings say.
+        AssertionError: a kept count differs from what the bookings say, or their books are wrong.
     """
     check_turn(state)
+    check_money(state.bookings.values())
     counts = {code: {Share.HELD: 0, Share.SOLD: 0} for code in state.stocks}
     committed = dict.fromkeys(state.offers, 0)
     units_of: dict[str, int] = {}

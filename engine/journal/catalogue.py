@@ -12,11 +12,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from engine.domain.event import Event
+from engine.domain.outcomes import Cancellation
 from engine.journal.contract import Unavailable
 from engine.journal.entry import Position
 from engine.journal.keys import event_keys, partition_keys
 from engine.journal.projection import (
     booking_of_member,
+    decode_cancellation,
     decode_event,
     event_member,
     event_of_member,
@@ -32,6 +34,7 @@ class EventDocument(Struct, frozen=True):
     event: Event
     paused: bool
     sequence: int
+    cancellation: Cancellation | None = None
 
 
 class Catalogue:
@@ -125,4 +128,6 @@ def _document(fields: object) -> EventDocument | None:
         return None
     position = Position.parse(fields[b"at"].decode())
     paused = fields.get(b"paused", b"0") == b"1"
-    return EventDocument(decode_event(fields[b"event"]), paused, position.sequence)
+    cancelled = fields.get(b"cancelled")
+    cancellation = None if cancelled is None else decode_cancellation(cancelled)
+    return EventDocument(decode_event(fields[b"event"]), paused, position.sequence, cancellation)

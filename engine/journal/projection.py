@@ -7,9 +7,12 @@ import msgspec
 from msgspec import Struct
 
 from engine.domain.event import Event
+from engine.domain.outcomes import Cancellation
 from engine.domain.records import (
     EFFECTS,
+    CallingOff,
     EventAmended,
+    EventCancelled,
     EventCreated,
     HoldPlaced,
     Record,
@@ -21,6 +24,8 @@ from engine.journal.entry import Entry
 encode_record = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(Record).decode
 encode_event = msgspec.msgpack.Encoder().encode
+encode_cancellation = msgspec.msgpack.Encoder().encode
+decode_cancellation = msgspec.msgpack.Decoder(Cancellation).decode
 decode_event = msgspec.msgpack.Decoder(Event).decode
 
 
@@ -35,6 +40,7 @@ class Projection(Struct):
     bookings: list[tuple[str, str]]
     event: Event | None = None
     paused: bool | None = None
+    cancellation: Cancellation | None = None
 
 
 def project(entry: Entry) -> Projection:
@@ -52,6 +58,8 @@ def project(entry: Entry) -> Projection:
             projection.paused = True
         elif kind is SaleResumed:
             projection.paused = False
+        elif isinstance(record, EventCancelled | CallingOff):
+            projection.cancellation = Cancellation(record.at_ms, record.left)
         if kind in EFFECTS:
             projection.effects.append((index, record))
     return projection

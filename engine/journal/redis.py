@@ -23,7 +23,13 @@ from engine.journal.entry import (
     seal,
 )
 from engine.journal.keys import event_keys, partition_keys, partition_of
-from engine.journal.projection import encode_event, encode_record, event_member, project
+from engine.journal.projection import (
+    encode_cancellation,
+    encode_event,
+    encode_record,
+    event_member,
+    project,
+)
 from engine.journal.replay import EntryOrder
 from engine.journal.scripts import APPEND, FINISH, REST
 from engine.journal.sealed import open_manifest, open_slices, seal_manifest
@@ -188,6 +194,7 @@ class RedisJournal:
         shared = self._shared
         event = projection.event
         opens_at_ms = None if event is None else event.opens_at_ms
+        cancellation = projection.cancellation
         args: list[bytes | str | int] = [
             str(after),
             str(entry.position),
@@ -199,6 +206,7 @@ class RedisJournal:
             "" if event is None else event_member(event.starts_at_ms, event.event_id),
             "" if opens_at_ms is None else opens_at_ms,
             "" if projection.paused is None else int(projection.paused),
+            b"" if cancellation is None else encode_cancellation(cancellation),
             len(projection.bookings),
         ]
         keys = [

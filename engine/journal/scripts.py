@@ -3,7 +3,7 @@
 # KEYS: journal, effects, event document, list of events, openings, awake, then one
 # booking index for each indexed booking.
 # ARGV: expected head, new id, entry, event id, 1 if it is a claim, who claims,
-#       event or '', its list member, its opening or '', paused or '',
+#       event or '', its list member, its opening or '', paused or '', called off or '',
 #       number of indexed bookings, their members, then effects as index, record pairs.
 # Returns the head that it found: equal to the expected one when the entry was written.
 APPEND = """
@@ -23,9 +23,10 @@ if ARGV[7] ~= '' then
   else redis.call('ZREM', KEYS[5], event_id) end
 end
 if ARGV[10] ~= '' then redis.call('HSET', KEYS[3], 'paused', ARGV[10], 'at', ARGV[2]) end
-local bookings = tonumber(ARGV[11])
-for i = 1, bookings do redis.call('ZADD', KEYS[6 + i], 0, ARGV[11 + i]) end
-for i = 12 + bookings, #ARGV, 2 do
+if ARGV[11] ~= '' then redis.call('HSET', KEYS[3], 'cancelled', ARGV[11], 'at', ARGV[2]) end
+local bookings = tonumber(ARGV[12])
+for i = 1, bookings do redis.call('ZADD', KEYS[6 + i], 0, ARGV[12 + i]) end
+for i = 13 + bookings, #ARGV, 2 do
   redis.call('XADD', KEYS[2], '*', 'event', event_id, 'entry', ARGV[2],
     'n', ARGV[i], 'r', ARGV[i + 1])
 end

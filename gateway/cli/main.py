@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import audit, bench, dead_letters, demo, doctor, token, up
+from gateway.cli import audit, bench, dead_letters, demo, doctor, reconcile, token, up
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,6 +17,7 @@ app.command()(demo.demo)
 app.command()(bench.bench)
 app.command()(token.token)
 app.command()(audit.audit)
+app.command()(reconcile.reconcile)
 app.command()(doctor.doctor)
 app.add_typer(dead_letters.app, name="dead-letters")
 

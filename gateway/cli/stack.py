@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 from actors.ray_environment import prepare_environment
 from engine.journal.connect import Durability, StoreUnfit, check_store, connect
 from engine.journal.embedded import EmbeddedStore, StoreDied
+from gateway.cli.sandbox import Account, Sandbox, SandboxDied
 from gateway.launch import Launch
 from gateway.settings import Settings, is_loopback
 
@@ -48,6 +49,7 @@ class Runtime(Struct):
     ray_address: str
     dashboard_url: str | None
     durability: str
+    stripe_sandbox_url: str | None = None
 
 
 class Stack:
@@ -76,6 +78,8 @@ class Stack:
         self._count = gateways
         self._dashboard = dashboard
         self._store: EmbeddedStore | None = None
+        self._sandbox: Sandbox | None = None
+        self._account = Account("", None, "", ())
         self._gateways: list[subprocess.Popen[bytes]] = []
         self._ray_started = False
         self._stopping = False
@@ -118,6 +122,7 @@ class Stack:
         self._exits.enter_context(locked(settings.data_dir))
         self._start_store()
         self._start_ray()
+        self._start_payments()
         self._share_metrics()
         self._gateways = [self._start_gateway() for _ in range(self._count)]
         self._await_ready()
@@ -188,6 +193,34 @@ class Stack:
                 "Check that RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH gives the cluster's token.",
             ) from error
 
+    def _start_payments(self) -> None:
+        """Use the account that is set, or a sandbox of our own."""
+        settings = self._settings
+        if settings.stripe_api_key is None:
+            self._sandbox = Sandbox(settings.data_dir / "stripe-sandbox", self.runtime.url)
+            try:
+                self._sandbox.start()
+            except SandboxDied as error:
+                raise CannotStart(
+                    f"the Stripe sandbox did not start: {error.args[0]}",
+                    f"See {settings.data_dir}/stripe-sandbox/sandbox.log.",
+                ) from error
+            self._account = self._sandbox.account
+            self.runtime.stripe_sandbox_url = self._account.api_base
+        elif settings.stripe_webhook_secret is None:
+            raise CannotStart(
+                "STRIPE_API_KEY is set and STRIPE_WEBHOOK_SECRET is not",
+                "Set it to the signing secret of the webhook endpoint (whsec_…).",
+            )
+        else:
+            secrets = settings.stripe_webhook_secret.get_secret_value().split(",")
+            self._account = Account(
+                settings.stripe_api_key.get_secret_value(),
+                settings.stripe_api_base,
+                settings.stripe_publishable_key,
+                tuple(secret.strip() for secret in secrets if secret.strip()),
+            )
+
     def _start_gateway(self) -> subprocess.Popen[bytes]:
         settings = self._settings
         assert self._listener is not None
@@ -199,6 +232,12 @@ class Stack:
             rate_limits=settings.rate_limits == "on",
             idle_seconds=settings.idle_seconds,
             log_level=settings.log_level,
+            stripe_api_key=self._account.api_key,
+            stripe_api_base=self._account.api_base,
+            stripe_publishable_key=self._account.publishable_key,
+            stripe_webhook_secrets=self._account.webhook_secrets,
+            stripe_account_per_second=settings.stripe_account_per_second,
+            stripe_endpoint_per_second=settings.stripe_endpoint_per_second,
         )
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway.server"],
@@ -239,10 +278,13 @@ class Stack:
             time.sleep(_SUPERVISE_SECONDS)
 
     def mend(self) -> None:
-        """Restart the store and the gateways that have died."""
+        """Restart the store, the sandbox and the gateways that have died."""
         if self._store is not None and not self._store.alive():
             with contextlib.suppress(StoreDied):  # the next round tries again
                 self._store.start()
+        if self._sandbox is not None and not self._sandbox.alive():
+            with contextlib.suppress(SandboxDied):
+                self._sandbox.start()
         for index, process in enumerate(self._gateways):
             if process.poll() is not None:
                 _hang_up(process)
@@ -276,6 +318,9 @@ class Stack:
 
             runtime.leave()
             self._ray_started = False
+        if self._sandbox is not None:
+            self._sandbox.stop()
+            self._sandbox = None
         if self._store is not None:
             self._store.stop()
             self._store = None

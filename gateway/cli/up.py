@@ -46,6 +46,10 @@ def show(runtime: Runtime, settings: Settings) -> None:
     table.add_row("Metrics", f"{runtime.url}/metrics")
     table.add_row("Ray dashboard", runtime.dashboard_url or "(that of the cluster)")
     table.add_row("Store", f"{runtime.redis_url}  ({runtime.durability})")
+    if runtime.stripe_sandbox_url is not None:
+        table.add_row("Payments", f"{runtime.stripe_sandbox_url}  (a SANDBOX: no money moves)")
+    else:
+        table.add_row("Payments", settings.stripe_api_base or "Stripe")
     table.add_row("Rate limits", settings.rate_limits)
     people.print(table)
     tokens = Tokens(settings.auth_secret.get_secret_value())

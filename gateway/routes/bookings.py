@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from engine.domain.commands import ReadBooking, ReleaseHold
+from engine.domain.commands import Command, ReadBooking, ReleaseHold
 from engine.domain.ids import event_of_booking, is_booking_id
-from engine.domain.outcomes import Refusal, Shown
+from engine.domain.outcomes import Outcome, Refusal, Shown
 from engine.journal.contract import Unavailable
 from engine.journal.projection import booking_member
 from engine.limits import LIST_MAX
@@ -28,7 +28,7 @@ _PROBLEMS = problems(*KNOWING, Refusal.BOOKING_NOT_FOUND, *ASKING[1:])
 async def read_booking(booking_id: BookingId, principal: Known, service: TheService) -> Any:
     """Show a booking to its buyer or its organizer."""
     shown = await _read(service, booking_id, principal)
-    return _view(shown)
+    return view_of(shown)
 
 
 @router.get(
@@ -58,7 +58,7 @@ async def list_bookings(
     shown = await asyncio.gather(
         *(_read(service, booking_id, principal) for booking_id in found[:limit])
     )
-    data = [_view(booking) for booking in shown]
+    data = [view_of(booking) for booking in shown]
     return {"object": "list", "data": data, "has_more": len(found) > limit}
 
 
@@ -69,37 +69,41 @@ async def list_bookings(
 )
 async def release_hold(booking_id: BookingId, principal: Buyer, service: TheService) -> Any:
     """Give a hold back; its stock is free at once. Doing so twice is the same as once."""
-    event_id = _route(booking_id)
-    outcome, _ = await _ask(service, event_id, ReleaseHold(booking_id, principal.caller))
-    return _view(outcome)
+    command = ReleaseHold(booking_id, principal.caller)
+    outcome, _ = await ask_about(booking_id, service, command)
+    assert isinstance(outcome, Shown)
+    return view_of(outcome)
 
 
 async def _read(service: Service, booking_id: str, principal: Principal) -> Shown:
-    command = ReadBooking(booking_id, principal.caller)
-    outcome, _ = await _ask(service, _route(booking_id), command)
+    outcome, _ = await ask_about(booking_id, service, ReadBooking(booking_id, principal.caller))
+    assert isinstance(outcome, Shown)
     return outcome
 
 
-async def _ask(
-    service: Service, event_id: str, command: ReadBooking | ReleaseHold
-) -> tuple[Shown, int]:
+async def ask_about(booking_id: str, service: Service, command: Command) -> tuple[Outcome, int]:
+    """Ask the owner of a booking's event; an event that is not there has no bookings.
+
+    Raises:
+        Problem: a refusal, or no answer in time.
+    """
     try:
-        outcome, sequence = await service.ask(event_id, command)
+        return await service.ask(route_of(booking_id), command)
     except Problem as problem:
         if problem.code == Refusal.EVENT_NOT_FOUND:
             raise Problem(Refusal.BOOKING_NOT_FOUND) from problem
         raise
-    assert isinstance(outcome, Shown)
-    return outcome, sequence
 
 
-def _route(booking_id: str) -> str:
+def route_of(booking_id: str) -> str:
+    """Return the event that a booking id names. Raises Problem `booking_not_found`."""
     if not is_booking_id(booking_id):
         raise Problem(Refusal.BOOKING_NOT_FOUND)
     return event_of_booking(booking_id)
 
 
-def _view(shown: Shown) -> BookingView:
+def view_of(shown: Shown) -> BookingView:
+    """Return a booking as it is seen now."""
     booking = shown.booking
     event_id = event_of_booking(booking.booking_id)
     return booking_view(booking, event_id, shown.currency, time.time_ns() // 1_000_000)

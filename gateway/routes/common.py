@@ -47,6 +47,7 @@ def principal_of(
 
 Known = Annotated[Principal, Security(principal_of, scopes=ROLES)]
 Organizer = Annotated[Principal, Security(principal_of, scopes=("organizer", "admin"))]
+Admin = Annotated[Principal, Security(principal_of, scopes=("admin",))]
 Buyer = Annotated[Principal, Security(principal_of, scopes=BUYING_ROLES)]
 
 #: Documented, not enforced: what does not look like an id names nothing, which is a 404.

@@ -10,7 +10,15 @@ from fastapi import APIRouter, Body, Query, Response
 from msgspec import UNSET, UnsetType
 
 from actors.contract import OwnerGone
-from engine.domain.commands import AmendEvent, Changes, Command, CreateEvent, PauseSale, ResumeSale
+from engine.domain.commands import (
+    AmendEvent,
+    CancelEvent,
+    Changes,
+    Command,
+    CreateEvent,
+    PauseSale,
+    ResumeSale,
+)
 from engine.domain.event import Allotment, Event, RefundPolicy, TicketType, Venue
 from engine.domain.ids import event_id as make_event_id
 from engine.domain.ids import is_event_id
@@ -46,6 +54,8 @@ from gateway.service import Service, outcome_of
 from gateway.views import AuditView, EventList, EventView, event_view, maybe_unix_ms, unix_ms
 
 router = APIRouter(prefix="/api/v1/events", tags=["events"])
+
+_SALE_PROBLEMS = problems(*KNOWING, *ASKING, Refusal.EVENT_CANCELLED)
 
 
 @router.post(
@@ -102,7 +112,7 @@ async def list_events(
         found = await service.catalogue.upcoming(now_ms, limit + 1, after)
     except Unavailable as error:
         raise Problem("store_unavailable") from error
-    data = [event_view(document.event, paused=document.paused) for document in found[:limit]]
+    data = [_view(document) for document in found[:limit]]
     return {"object": "list", "data": data, "has_more": len(found) > limit}
 
 
@@ -127,7 +137,7 @@ async def read_event(
     if has_current(if_none_match, etag):
         return Response(status_code=304, headers={"etag": etag})
     response.headers["etag"] = etag
-    return event_view(document.event, paused=document.paused)
+    return _view(document)
 
 
 @router.patch(
@@ -142,6 +152,7 @@ async def read_event(
         Refusal.SALE_WINDOW_INVALID,
         Refusal.PRICE_COMMITTED,
         Refusal.BELOW_COMMITTED,
+        Refusal.EVENT_CANCELLED,
     ),
 )
 async def amend_event(
@@ -177,16 +188,32 @@ async def amend_event(
     return await _manage(service, event_id, command)
 
 
-@router.post("/{event_id}/pause", response_model=EventView, responses=problems(*KNOWING, *ASKING))
+@router.post("/{event_id}/pause", response_model=EventView, responses=_SALE_PROBLEMS)
 async def pause_sale(event_id: EventId, principal: Organizer, service: TheService) -> Any:
     """Stop new holds; what is held can still be paid."""
     return await _manage(service, event_id, PauseSale(principal.caller))
 
 
-@router.post("/{event_id}/resume", response_model=EventView, responses=problems(*KNOWING, *ASKING))
+@router.post("/{event_id}/resume", response_model=EventView, responses=_SALE_PROBLEMS)
 async def resume_sale(event_id: EventId, principal: Organizer, service: TheService) -> Any:
     """Take new holds again."""
     return await _manage(service, event_id, ResumeSale(principal.caller))
+
+
+@router.post(
+    "/{event_id}/cancel",
+    status_code=202,
+    response_model=EventView,
+    responses=problems(*KNOWING, *ASKING),
+)
+async def cancel_event(event_id: EventId, principal: Organizer, service: TheService) -> Any:
+    """Call the event off: what is held is released, what is sold is refunded.
+
+    The event's `cancellation` says how many bookings have not been seen to, its
+    availability how many units are still sold: those wait for their refund. Doing so twice
+    is the same as once.
+    """
+    return await _manage(service, event_id, CancelEvent(principal.caller))
 
 
 @router.get(
@@ -219,7 +246,11 @@ async def _document(service: Service, event_id: str) -> EventDocument:
 async def _manage(service: Service, event_id: str, command: Command) -> Any:
     outcome, _ = await service.ask(event_id, command)
     assert isinstance(outcome, EventShown)
-    return event_view(outcome.event, paused=outcome.paused)
+    return event_view(outcome.event, paused=outcome.paused, cancellation=outcome.cancellation)
+
+
+def _view(document: EventDocument) -> EventView:
+    return event_view(document.event, paused=document.paused, cancellation=document.cancellation)
 
 
 def _name_once(
@@ -264,6 +295,8 @@ def _event_of(body: EventBody, event_id: str, organizer: str) -> Event:
         description=body.description,
         entry_policy=body.entry_policy,
         refund_policy=None if policy is None else RefundPolicy(**policy.model_dump()),
+        capture_method=body.capture_method,
+        payment_attempts_max=body.payment_attempts_max,
     )
 
 

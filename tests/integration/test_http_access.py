@@ -22,6 +22,7 @@ OPEN = {
     "GET /api/v1/events", "GET /api/v1/events/{event_id}",
     "GET /api/v1/events/{event_id}/availability",
     "GET /api/v1/events/{event_id}/availability/stream",
+    "POST /api/v1/stripe/events",
 }  # fmt: skip
 
 

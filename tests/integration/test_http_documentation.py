@@ -114,7 +114,8 @@ def test_every_code_of_a_problem_is_documented() -> None:
 
 def test_every_refusal_is_documented_where_somebody_may_meet_it() -> None:
     text = json.dumps(DOCUMENT["paths"])
-    for refusal in Refusal:
+    # What Stripe says of somebody else's payment is put aside: no client hears of it.
+    for refusal in set(Refusal) - {Refusal.PAYMENT_MISMATCH}:
         assert f"`{refusal}`" in text, refusal
 
 
@@ -127,7 +128,7 @@ async def test_a_granted_hold_is_what_the_document_says(onsale: InProcess) -> No
     schema = documented(HOLD, 201, "application/json")
     assert_keeps_to(schema, answer.json())
     view = DOCUMENT["components"]["schemas"]["BookingView"]
-    assert set(answer.json()) == set(view["properties"]) == set(view["required"])
+    assert set(answer.json()) == set(view["properties"]) - {"refund"} == set(view["required"])
     named = {name.lower() for name in HOLD["responses"]["201"]["headers"]}
     assert {"location", "x-request-id"} <= set(answer.headers) & named
     incomplete = {name: value for name, value in answer.json().items() if name != "total"}

@@ -58,6 +58,9 @@ async def test_an_event_is_answered_as_it_was_described(onsale: InProcess) -> No
     assert abs(age.total_seconds()) < 5
     assert event == {
         "organizer": "acme",
+        "cancellation": None,
+        "capture_method": "automatic",
+        "payment_attempts_max": 3,
         **FULL,
         "starts_at": "2096-03-01T19:00:00.500Z",
         "ends_at": "2096-03-01T22:00:00.000Z",

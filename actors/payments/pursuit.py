@@ -1,0 +1,150 @@
+"""The next step of a payment at Stripe, decided by where the payment is.
+
+Effects say that something is to be done, the state of the booking says what: an effect
+that comes twice, or after the news that it waited for, finds nothing to do. The
+reconciler takes the same steps when an effect or a webhook was lost.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from actors.consumer import Hopeless, RetryLater
+from actors.payments.contract import Intent, Stripe, StripeAway, StripeRefused, Wanted
+from actors.payments.news import Observation, of_intent, of_refund
+from actors.payments.telling import Telling
+from engine.domain.commands import ObserveRefund
+from engine.domain.ids import event_of_booking
+from engine.domain.outcomes import Refused, UnsettledPayment
+from engine.domain.payment import Payment, PaymentState, Refund
+from engine.domain.records import (
+    PaymentAuthorised,
+    PaymentClosing,
+    PaymentGivenUp,
+    PaymentReturning,
+    RefundRequested,
+)
+from engine.journal.catalogue import Catalogue
+from engine.journal.contract import Unavailable
+from engine.journal.projection import decode_record
+from engine.journal.streams import Delivery, Effect, Group, StreamKind
+
+log = structlog.get_logger(__name__)
+
+GROUP = Group("payments", StreamKind.EFFECTS)
+
+_OURS = (PaymentAuthorised, PaymentClosing, PaymentGivenUp, PaymentReturning, RefundRequested)
+
+
+class Pursuit:
+    """Takes payments forward at Stripe, and tells the owners what came of it."""
+
+    def __init__(self, stripe: Stripe, telling: Telling, catalogue: Catalogue) -> None:
+        self._stripe = stripe
+        self._telling = telling
+        self._catalogue = catalogue
+
+    async def handle(self, deliveries: Sequence[Delivery]) -> None:
+        """Handle effects; see `actors.consumer.Handler`. Bookings are seen to side by side."""
+        bookings: dict[str, None] = {}
+        for delivery in deliveries:
+            if not isinstance(delivery.message, Effect):
+                raise Hopeless("it is not an effect")
+            record = decode_record(delivery.message.record)
+            if isinstance(record, _OURS):
+                bookings[record.booking_id] = None
+        steps = [self._pursue_booking(booking_id) for booking_id in bookings]
+        for trouble in await asyncio.gather(*steps, return_exceptions=True):
+            if trouble is not None:
+                raise trouble
+
+    async def _pursue_booking(self, booking_id: str) -> None:
+        booking = await self._telling.booking(booking_id)
+        if booking is None or booking.payment is None:
+            raise Hopeless(f"{booking_id} has no payment")
+        if booking.payment.state is not PaymentState.OPEN:
+            await self.pursue(UnsettledPayment(booking_id, booking.customer, booking.payment))
+
+    async def pursue(self, unsettled: UnsettledPayment) -> None:
+        """Take the next step of a payment, or look where it is; nothing if it waits for none.
+
+        Raises:
+            RetryLater: Stripe, the store or the owner is away.
+            Hopeless: Stripe refuses what has to be done.
+        """
+        try:
+            news = await self._step(unsettled)
+        except StripeAway as error:
+            raise RetryLater(error.retry_after_seconds, error.reason) from error
+        except StripeRefused as error:
+            raise Hopeless(f"{error.code}: {error.message}") from error
+        except Unavailable as error:
+            raise RetryLater(1.0, str(error)) from error
+        if news:
+            await self.tell(unsettled.booking_id, news)
+
+    async def tell(self, booking_id: str, news: list[Observation]) -> None:
+        """Tell the owner of a booking what Stripe says of it. Raises as `pursue` does."""
+        for outcome in await self._telling.tell(event_of_booking(booking_id), news):
+            if isinstance(outcome, Refused):
+                log.critical("payment_quarantined", booking_id=booking_id, code=outcome.code)
+                raise Hopeless(f"{outcome.code}: {outcome.subject or booking_id}")
+
+    async def _step(self, unsettled: UnsettledPayment) -> list[Observation]:
+        payment = unsettled.payment
+        if not payment.unsettled:
+            return []
+        if payment.refunding and payment.refund is not None:
+            return await self._refund(unsettled.booking_id, payment, payment.refund)
+        if payment.state is PaymentState.RETURNING:
+            return []  # it has failed too often: an operator was told
+        intent_id = payment.intent_id
+        if not intent_id:
+            # The answer to the call that opened it was lost: the same call finds it.
+            intent_id = (await self.open(unsettled)).intent_id
+        if payment.state is PaymentState.CLOSING:
+            return of_intent(await self._stripe.cancel(intent_id))
+        if payment.state is PaymentState.AUTHORISED:
+            return of_intent(await self._stripe.capture(intent_id))
+        return of_intent(await self._stripe.retrieve(intent_id))
+
+    async def open(self, unsettled: UnsettledPayment) -> Intent:
+        """Open the intent of a payment, or find the one that was opened before.
+
+        Raises:
+            StripeAway, StripeRefused, Unavailable.
+        """
+        booking_id, payment = unsettled.booking_id, unsettled.payment
+        event_id = event_of_booking(booking_id)
+        document = await self._catalogue.event(event_id)
+        if document is None:
+            raise Hopeless(f"there is no event {event_id}")
+        event = document.event
+        return await self._stripe.create(
+            Wanted(
+                booking_id,
+                event_id,
+                unsettled.customer,
+                payment.amount_minor,
+                event.currency,
+                manual_capture=event.capture_method == "manual",
+            )
+        )
+
+    async def _refund(self, booking_id: str, payment: Payment, refund: Refund) -> list[Observation]:
+        """Have money sent back; what Stripe refuses has failed."""
+        event_id = event_of_booking(booking_id)
+        amount_minor, number = refund.amount_minor, refund.number
+        try:
+            made = await self._stripe.refund(
+                booking_id, event_id, payment.intent_id, amount_minor, number
+            )
+        except StripeRefused as error:
+            log.error("refund_refused", booking_id=booking_id, code=error.code)
+            return [ObserveRefund(booking_id, "", number, "failed", amount_minor, error.code)]
+        if made.status in ("pending", "requires_action"):
+            # Repeated, the call gives its first answer: the list says what became of it.
+            known = await self._stripe.refunds(payment.intent_id)
+            made = next((one for one in known if one.refund_id == made.refund_id), made)
+        return of_refund(made)

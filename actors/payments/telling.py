@@ -1,0 +1,72 @@
+"""Telling owners what Stripe says, and asking them what they wait for."""
+
+from collections.abc import Sequence
+
+from actors.consumer import RetryLater
+from actors.contract import OwnerGone, Owners
+from actors.wire import Answers, Envelope, Halted, Overloaded, decode_reply, encode_batch
+from engine.domain.booking import Booking
+from engine.domain.commands import Caller, Command, ReadBooking, ReadPayments
+from engine.domain.ids import event_of_booking
+from engine.domain.outcomes import Outcome, PaymentsShown, Shown, UnsettledPayment
+from engine.limits import BATCH_COMMANDS_MAX, REQUEST_DEADLINE_MS
+
+#: Pauses before an owner is asked again, seconds: one that restarts takes two.
+_RESTART_SECONDS, _HALT_SECONDS = 0.25, 30.0
+#: Who asks when nobody does: the product itself.
+_OURSELVES = Caller("onsale-payments", admin=True)
+
+
+class Telling:
+    """Commands to owners, from a process that can wait.
+
+    Every method raises `RetryLater` when the owner did not answer; it may have decided
+    then, and asking again is safe.
+    """
+
+    def __init__(self, owners: Owners) -> None:
+        self._owners = owners
+
+    async def tell(self, event_id: str, commands: Sequence[Command]) -> list[Outcome]:
+        """Have the owner of an event decide, in order, and return what came of it."""
+        outcomes: list[Outcome] = []
+        for start in range(0, len(commands), BATCH_COMMANDS_MAX):
+            outcomes += await self._submit(event_id, commands[start : start + BATCH_COMMANDS_MAX])
+        return outcomes
+
+    async def _submit(self, event_id: str, commands: Sequence[Command]) -> list[Outcome]:
+        batch = encode_batch([Envelope(REQUEST_DEADLINE_MS, command) for command in commands])
+        try:
+            reply = decode_reply(await self._owners.submit(event_id, batch))
+        except OwnerGone as error:
+            raise RetryLater(_RESTART_SECONDS, f"owner of {event_id} gone: {error}") from error
+        if isinstance(reply, Halted):
+            raise RetryLater(_HALT_SECONDS, f"{event_id} is halted: {reply.reason}")
+        if not isinstance(reply, Answers):
+            crowded = isinstance(reply, Overloaded)
+            state = "overloaded" if crowded else "recovering"
+            raise RetryLater(_RESTART_SECONDS, f"owner of {event_id} is {state}")
+        outcomes: list[Outcome] = []
+        for outcome in reply.outcomes:
+            if outcome is None:
+                raise RetryLater(_RESTART_SECONDS, f"owner of {event_id} had no time")
+            outcomes.append(outcome)
+        return outcomes
+
+    async def booking(self, booking_id: str) -> Booking | None:
+        """Return a booking as it stands, None if there is none."""
+        command = ReadBooking(booking_id, _OURSELVES)
+        (outcome,) = await self.tell(event_of_booking(booking_id), [command])
+        return outcome.booking if isinstance(outcome, Shown) else None
+
+    async def unsettled(self, event_id: str) -> list[UnsettledPayment]:
+        """Return every payment of an event that waits for Stripe."""
+        found: list[UnsettledPayment] = []
+        while True:
+            after = found[-1].booking_id if found else ""
+            (outcome,) = await self.tell(event_id, [ReadPayments(after)])
+            if not isinstance(outcome, PaymentsShown):
+                return found
+            found += outcome.payments
+            if not outcome.more:
+                return found

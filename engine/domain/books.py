@@ -1,0 +1,42 @@
+"""I7: the books. What came and did not go back was kept, or is the price of what is sold."""
+
+from collections.abc import Iterable
+
+from engine.domain.booking import SHARE, Booking, Share, Status
+from engine.domain.payment import Payment, PaymentState
+
+
+def check_money(bookings: Iterable[Booking]) -> None:
+    """Assert I7 for every booking, whether its payment is settled or not.
+
+    Raises:
+        AssertionError: money is there without units or on its way back, or units are sold
+            without their price.
+    """
+    for booking in bookings:
+        sold = SHARE[booking.status] is Share.SOLD
+        if booking.payment is None:
+            assert not (sold and booking.total_minor), f"I7: {booking.booking_id} is not paid"
+        else:
+            _check_payment(booking, booking.payment, sold=sold)
+
+
+def _check_payment(booking: Booking, payment: Payment, *, sold: bool) -> None:
+    what = f"{booking.booking_id} is {booking.status}, payment {payment.state}"
+    captured_minor, refunded_minor = payment.captured_minor, payment.refunded_minor
+    assert 0 <= refunded_minor <= captured_minor, (
+        f"I7: {what}, {refunded_minor} went back of {captured_minor}"
+    )
+    if payment.state is PaymentState.CAPTURED:
+        assert sold or booking.status is Status.REFUNDED, f"I7: {what}, for no units"
+        price_minor = booking.total_minor if sold else 0
+    elif payment.state in (PaymentState.RETURNING, PaymentState.RETURNED):
+        assert SHARE[booking.status] is Share.NONE, f"I7: {what}, and has units"
+        # What goes back has no price: it is open until it has gone.
+        price_minor = captured_minor if payment.state is PaymentState.RETURNING else 0
+    else:
+        assert not sold, f"I7: {what}, and sold"
+        assert not captured_minor, f"I7: {what}, with {captured_minor} captured"
+        price_minor = 0
+    balance_minor = captured_minor - refunded_minor - payment.kept_minor
+    assert balance_minor == price_minor, f"I7: {what}, has {balance_minor} for {price_minor}"

@@ -1,0 +1,142 @@
+"""Payments: begun by a booking's buyer, given back to them."""
+
+import time
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Body, Query
+from starlette.responses import JSONResponse
+
+from actors.payments.contract import Declined, DeskGone, NotNow
+from engine.domain.commands import OpenPayment, ReadBooking, RequestRefund
+from engine.domain.outcomes import PaymentShown, Refusal, Shown, UnsettledPayment
+from engine.domain.payment import Part
+from gateway.bodies import PaymentBody, RefundBody, invalid
+from gateway.problems import Problem
+from gateway.routes.bookings import ask_about, view_of
+from gateway.routes.common import (
+    ASKING,
+    KNOWING,
+    READING,
+    Admin,
+    BookingId,
+    Buyer,
+    Known,
+    TheService,
+    problems,
+)
+from gateway.views import BookingView, PaymentIntentView, ReconciliationView, rfc3339
+
+#: Stripe lists events of the last thirty days.
+MAX_HOURS = 720
+
+router = APIRouter(prefix="/api/v1", tags=["payments"])
+
+
+@router.post(
+    "/bookings/{booking_id}/payment-intent",
+    status_code=201,
+    response_model=PaymentIntentView,
+    responses={
+        200: {"model": BookingView, "description": "It needs no payment: the booking as it is"},
+        **problems(
+            *KNOWING,
+            *READING,
+            Refusal.BOOKING_NOT_FOUND,
+            Refusal.NOT_PAYABLE,
+            "payment_refused",
+            "payments_unavailable",
+            *ASKING[1:],
+        ),
+    },
+)
+async def open_payment(
+    booking_id: BookingId,
+    principal: Buyer,
+    service: TheService,
+    _body: Annotated[PaymentBody | None, Body()] = None,
+) -> Any:
+    """Begin to pay for a hold, or go on: there is one payment for each booking.
+
+    The time to pay begins when this is answered: what Stripe took to answer is added to
+    the hold. A free booking is confirmed at once.
+    """
+    outcome, _ = await ask_about(booking_id, service, OpenPayment(booking_id, principal.caller))
+    if isinstance(outcome, Shown):
+        return JSONResponse(view_of(outcome))
+    assert isinstance(outcome, PaymentShown)
+    unsettled = UnsettledPayment(booking_id, outcome.booking.customer, outcome.payment)
+    opened = await service.paying.payments.open(unsettled)
+    if isinstance(opened, NotNow):
+        seconds = max(1, round(opened.retry_after_seconds))
+        raise Problem("payments_unavailable", retry_after=seconds)
+    if isinstance(opened, Declined):
+        raise Problem("payment_refused", f"Stripe says: {opened.code}.")
+    now, _ = await ask_about(booking_id, service, ReadBooking(booking_id, principal.caller))
+    assert isinstance(now, Shown)
+    return {
+        "payment_intent_id": opened.intent_id,
+        "client_secret": opened.client_secret,
+        "publishable_key": service.paying.publishable_key,
+        "amount": outcome.payment.amount_minor,
+        "currency": outcome.event.currency,
+        "expires_at": rfc3339(now.booking.expires_at_ms),
+    }
+
+
+@router.post(
+    "/bookings/{booking_id}/refund",
+    status_code=202,
+    response_model=BookingView,
+    responses=problems(
+        *KNOWING,
+        *READING,
+        Refusal.BOOKING_NOT_FOUND,
+        Refusal.UNKNOWN_TICKET_TYPE,
+        Refusal.REFUND_NOT_ALLOWED,
+        *ASKING[1:],
+    ),
+)
+async def refund_booking(
+    booking_id: BookingId,
+    principal: Known,
+    service: TheService,
+    body: Annotated[RefundBody | None, Body()] = None,
+) -> Any:
+    """Ask for the money of a booking, or of some of its tickets.
+
+    A buyer may within the event's refund policy, its organizer at any time and in full. The
+    stock is on sale again once Stripe has sent the money.
+    """
+    parts: list[Part] = []
+    for index, item in enumerate([] if body is None else body.items):
+        if any(part.ticket_type == item.ticket_type for part in parts):
+            raise invalid(f"/items/{index}/ticket_type", "names a ticket type for the second time")
+        parts.append(Part(item.ticket_type, item.quantity))
+    command = RequestRefund(booking_id, principal.caller, tuple(parts))
+    outcome, _ = await ask_about(booking_id, service, command)
+    assert isinstance(outcome, Shown)
+    return view_of(outcome)
+
+
+@router.post(
+    "/payments/reconcile",
+    response_model=ReconciliationView,
+    responses=problems(*KNOWING, "invalid_request", "payments_unavailable"),
+)
+async def reconcile(
+    principal: Admin,
+    service: TheService,
+    since_hours: Annotated[int, Query(ge=0, le=MAX_HOURS)] = 72,
+) -> Any:
+    """Compare every payment that is open, or was opened lately, with Stripe, and repair.
+
+    It runs by itself every minute; this is for operators who do not want to wait.
+    """
+    del principal
+    since = int(time.time()) - since_hours * 3_600
+    try:
+        report = await service.paying.payments.reconcile(since)
+    except DeskGone as error:
+        raise Problem("payments_unavailable", str(error)) from error
+    return msgspec.to_builtins(report)

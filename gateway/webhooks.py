@@ -1,0 +1,68 @@
+"""`POST /api/v1/stripe/events` as a raw ASGI callable: Stripe's webhooks, kept before the 200.
+
+What is kept is what the event tells the rules, not Stripe's text, which may hold personal
+data and secrets. `gateway.openapi` documents the route.
+"""
+
+import time
+
+from starlette.types import Scope
+
+from actors.payments.contract import Intent
+from actors.payments.news import encode_news, of_facts
+from actors.payments.webhooks import BadBody, BadSignature, read, verify
+from engine.domain.ids import event_of_booking, is_booking_id
+from engine.journal.streams import Incoming
+from engine.limits import WEBHOOK_BYTES_MAX
+from gateway import metrics
+from gateway.exchange import Exchange
+from gateway.paying import Paying
+from gateway.problems import Problem
+
+PATH = "/api/v1/stripe/events"
+
+_RECEIVED = b'{"received":true}'
+
+
+class WebhookRoute:
+    """Takes in what Stripe sends."""
+
+    def __init__(self, paying: Paying) -> None:
+        self._paying = paying
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request: 200 only once the event is durable.
+
+        Raises:
+            Problem: nothing was kept; Stripe sends it again.
+        """
+        body = await exchange.body(WEBHOOK_BYTES_MAX)
+        now_ms = time.time_ns() // 1_000_000
+        signature = exchange.header(b"stripe-signature") or ""
+        try:
+            verify(body, signature, self._paying.webhook_secrets, now_ms // 1_000)
+            event = read(body)
+        except BadSignature as error:
+            metrics.WEBHOOKS.labels("bad_signature").inc()
+            raise Problem("bad_signature", str(error)) from error
+        except BadBody as error:
+            metrics.WEBHOOKS.labels("unreadable").inc()
+            raise Problem("bad_webhook", str(error)) from error
+        news = [] if event.facts is None else of_facts(event.facts)
+        if not news:
+            # A type that we do not follow, or a payment that is not one of ours.
+            metrics.WEBHOOKS.labels("not_ours").inc()
+        else:
+            booking_id = news[0].booking_id
+            about = event_of_booking(booking_id) if is_booking_id(booking_id) else ""
+            message = Incoming(event.id, event.kind, encode_news(news), now_ms, about)
+            await self._paying.inbox.put(message)
+            metrics.WEBHOOKS.labels("kept").inc()
+            if isinstance(event.facts, Intent):
+                metrics.WEBHOOK_DELAY.observe(max(0.0, now_ms / 1_000 - event.created))
+        await exchange.answer(200, _RECEIVED, [])
+
+
+def is_webhook(scope: Scope) -> bool:
+    """Tell whether a request is for this route."""
+    return bool(scope["path"] == PATH and scope["method"] == "POST")
