@@ -1,0 +1,348 @@
+"""The client of Stripe over HTTP, against the sandbox: what is carried out, and how often."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.payments import calling, connections, stripe_api
+from actors.payments.breaker import Breaker
+from actors.payments.contract import (
+    ChargeFacts,
+    Return,
+    Stripe,
+    StripeAway,
+    StripeRefused,
+    Wanted,
+)
+from actors.payments.limiter import Limiter
+from actors.payments.stripe_api import StripeApi, connect
+from actors.payments.webhooks import read
+from tests.stripe_sandbox import API_KEY, Sandbox, running_sandbox
+
+WANTED = Wanted("bk_1", "evt_2", "u_3", 4500, "EUR")
+CREATE = "payment_intents.create"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running_sandbox() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (calling, connections):
+        monkeypatch.setattr(module, "AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(calling, "JITTER_SECONDS", 0.02)
+
+
+@pytest.fixture
+async def api(sandbox: Sandbox) -> AsyncIterator[StripeApi]:
+    """A client of a sandbox that holds nothing; it may ask as often as it likes."""
+    sandbox.reset()
+    sandbox.clear_faults()
+    async with connecting(sandbox) as api:
+        yield api
+
+
+def connecting(sandbox: Sandbox, **options: Any) -> Any:
+    limiter = Limiter(account_per_second=1_000, endpoint_per_second=1_000)
+    return connect(API_KEY, sandbox.url, limiter=limiter, refund_doubt_seconds=0.0, **options)
+
+
+async def paid(api: Stripe, sandbox: Sandbox, wanted: Wanted = WANTED) -> str:
+    """Open a payment and pay it; return its id."""
+    intent = await api.create(wanted)
+    sandbox.pay(intent.intent_id)
+    return intent.intent_id
+
+
+def intents(sandbox: Sandbox) -> list[dict[str, Any]]:
+    return sandbox.books()["intents"]
+
+
+def failing(kind: str, only: str, times: int | None = 1, **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "only": only, "times": times, **more}
+
+
+# -- opening -----------------------------------------------------------------------
+
+
+async def test_a_payment_is_opened_once(api, sandbox):
+    first = await api.create(WANTED)
+    assert (first.status, first.amount_minor, first.currency) == (
+        "requires_payment_method",
+        4500,
+        "EUR",
+    )
+    assert (first.booking_id, first.event_id, first.customer) == ("bk_1", "evt_2", "u_3")
+    assert first.client_secret.startswith(first.intent_id)
+    assert await api.create(WANTED) == first
+    assert len(intents(sandbox)) == 1
+    assert intents(sandbox)[0]["metadata"] == {
+        "booking": "bk_1",
+        "event": "evt_2",
+        "customer": "u_3",
+    }
+
+
+async def test_who_takes_over_from_a_dead_process_gets_the_same_payment(api, sandbox):
+    first = await api.create(WANTED)
+    sandbox.pay(first.intent_id)
+    async with connecting(sandbox) as successor:
+        again = await successor.create(WANTED)
+    assert (again.intent_id, again.status) == (first.intent_id, "succeeded")
+
+
+async def test_another_amount_for_the_same_booking_is_refused(api):
+    await api.create(WANTED)
+    with pytest.raises(StripeRefused) as refused:
+        await api.create(Wanted("bk_1", "evt_2", "u_3", 4600, "EUR"))
+    assert refused.value.code == "idempotency_error"
+
+
+async def test_a_payment_whose_answer_was_lost_is_opened_once(api, sandbox):
+    sandbox.faults(failing("timeout_after_commit", CREATE, seconds=0.0))
+    intent = await api.create(WANTED)
+    assert [found["id"] for found in intents(sandbox)] == [intent.intent_id]
+
+
+@pytest.mark.parametrize("kind", ["server_error_before_commit", "server_error_after_commit"])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_failure_that_stripe_remembers_is_got_over(api, sandbox, kind, times):
+    sandbox.faults(failing(kind, CREATE, times))
+    intent = await api.create(WANTED)
+    assert (await api.create(WANTED)).intent_id == intent.intent_id
+    async with connecting(sandbox) as successor:
+        assert (await successor.create(WANTED)).intent_id == intent.intent_id
+    assert [found["id"] for found in intents(sandbox)] == [intent.intent_id]
+
+
+async def test_a_payment_is_looked_for_page_by_page(api, sandbox, monkeypatch):
+    monkeypatch.setattr(stripe_api, "PAGE_MAX", 2)
+    monkeypatch.setattr(calling, "AGAIN_SECONDS", 0.5)
+    sandbox.faults(failing("server_error_after_commit", CREATE))
+    opening = asyncio.create_task(api.create(WANTED))
+    while not intents(sandbox):  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.01)
+    for number in range(5):
+        await api.create(Wanted(f"bk_other_{number}", "evt_2", "u_3", 4500, "EUR"))
+    assert not opening.done()
+    assert (await opening).intent_id == intents(sandbox)[0]["id"]
+    assert len(intents(sandbox)) == 6
+
+
+async def test_asked_to_be_patient_it_is(api, sandbox):
+    sandbox.faults(failing("rate_limit", CREATE))
+    began = time.monotonic()
+    await api.create(WANTED)
+    assert time.monotonic() - began >= 1
+    assert len(intents(sandbox)) == 1
+
+
+async def test_many_at_once_open_one_payment(api, sandbox):
+    sandbox.faults(failing("latency", CREATE, None, seconds_min=0.05, seconds_max=0.05))
+    found = await asyncio.gather(*(api.create(WANTED) for _ in range(5)))
+    assert len({intent.intent_id for intent in found}) == 1
+    assert len(intents(sandbox)) == 1
+
+
+async def test_a_bad_key_is_refused(sandbox):
+    async with connect("sk_test_wrong", sandbox.url) as api:
+        with pytest.raises(StripeRefused) as refused:
+            await api.create(WANTED)
+    assert refused.value.code == "unauthorized"
+
+
+# -- cancelling and capturing ------------------------------------------------------
+
+
+async def test_what_is_cancelled_stays_cancelled(api):
+    intent = await api.create(WANTED)
+    assert (await api.cancel(intent.intent_id)).status == "canceled"
+    assert (await api.cancel(intent.intent_id)).status == "canceled"
+
+
+async def test_what_is_paid_is_not_cancelled(api, sandbox):
+    intent_id = await paid(api, sandbox)
+    found = await api.cancel(intent_id)
+    assert (found.status, found.received_minor) == ("succeeded", 4500)
+
+
+async def test_a_payment_that_overtakes_its_cancellation(api, sandbox):
+    intent = await api.create(WANTED)
+    sandbox.faults(failing("success_after_cancel_race", "payment_intents.cancel", seconds=5.0))
+    cancelling = asyncio.create_task(api.cancel(intent.intent_id))
+    await asyncio.sleep(0.1)
+    sandbox.pay(intent.intent_id)
+    assert (await cancelling).status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "kind", ["timeout_after_commit", "server_error_before_commit", "server_error_after_commit"]
+)
+@pytest.mark.parametrize(("step", "status"), [("cancel", "canceled"), ("capture", "succeeded")])
+async def test_trouble_does_not_stick(api, sandbox, kind, step, status):
+    wanted = Wanted("bk_1", "evt_2", "u_3", 4500, "EUR", manual_capture=True)
+    intent = await api.create(wanted)
+    assert sandbox.pay(intent.intent_id)["status"] == "requires_capture"
+    more = {"seconds": 0.0} if kind == "timeout_after_commit" else {}
+    sandbox.faults(failing(kind, f"payment_intents.{step}", **more))
+    found = await getattr(api, step)(intent.intent_id)
+    assert (found.status, found.refunded_minor) == (status, 0)
+    assert (await getattr(api, step)(intent.intent_id)).status == status
+
+
+async def test_what_nobody_has_paid_cannot_be_captured(api):
+    intent = await api.create(WANTED)
+    assert (await api.capture(intent.intent_id)).status == "requires_payment_method"
+
+
+async def test_what_is_not_there_is_refused(api):
+    for call in (api.retrieve, api.cancel, api.capture):
+        with pytest.raises(StripeRefused) as refused:
+            await call("pi_nothing")
+        assert refused.value.code == "resource_missing"
+
+
+# -- refunds -----------------------------------------------------------------------
+
+
+def refund(api: Stripe, intent_id: str, amount_minor: int = 4500, number: int = 1) -> Any:
+    return api.refund("bk_1", "evt_2", intent_id, amount_minor, number)
+
+
+async def test_money_is_given_back_once(api, sandbox):
+    intent_id = await paid(api, sandbox)
+    first = await refund(api, intent_id)
+    expected = Return(first.refund_id, "succeeded", 4500, "EUR", intent_id, "bk_1", "evt_2", 1)
+    assert first == expected
+    async with connecting(sandbox) as successor:
+        assert await refund(successor, intent_id) == first
+    assert (await api.retrieve(intent_id)).refunded_minor == 4500
+    with pytest.raises(StripeRefused) as refused:
+        await refund(api, intent_id, number=2)
+    assert refused.value.code == "charge_already_refunded"
+
+
+async def test_money_is_given_back_in_parts(api, sandbox, monkeypatch):
+    monkeypatch.setattr(stripe_api, "PAGE_MAX", 2)
+    intent_id = await paid(api, sandbox)
+    made = [await refund(api, intent_id, 500, number) for number in range(1, 6)]
+    assert await api.refunds(intent_id) == made[::-1]
+    assert await refund(api, intent_id, 500, 1) == made[0]
+    with pytest.raises(StripeRefused) as refused:
+        await refund(api, intent_id, 600, 1)
+    assert refused.value.code == "refund_number_reused"
+    assert (await api.retrieve(intent_id)).refunded_minor == 2_500
+
+
+@pytest.mark.parametrize(
+    "kind", ["timeout_after_commit", "server_error_before_commit", "server_error_after_commit"]
+)
+async def test_trouble_gives_no_money_back_twice(api, sandbox, kind):
+    intent_id = await paid(api, sandbox)
+    more = {"seconds": 0.0} if kind == "timeout_after_commit" else {}
+    sandbox.faults(failing(kind, "refunds.create", **more))
+    first = await refund(api, intent_id, 500)
+    async with connecting(sandbox) as successor:
+        assert await refund(successor, intent_id, 500) == first
+    assert (await api.retrieve(intent_id)).refunded_minor == 500
+
+
+async def test_many_at_once_give_money_back_once(api, sandbox):
+    intent_id = await paid(api, sandbox)
+    found = await asyncio.gather(*(refund(api, intent_id, 500) for _ in range(5)))
+    assert len({made.refund_id for made in found}) == 1
+    assert (await api.retrieve(intent_id)).refunded_minor == 500
+
+
+async def test_a_refund_in_doubt_is_not_asked_for_again_at_once(api, sandbox):
+    intent_id = await paid(api, sandbox)
+    sandbox.faults(failing("server_error_before_commit", "refunds.create"))
+    async with connect(API_KEY, sandbox.url, refund_doubt_seconds=0.3) as careful:
+        with pytest.raises(StripeAway) as away:
+            await refund(careful, intent_id, 500)
+        assert 0 < away.value.retry_after_seconds <= 0.3
+        assert await careful.refunds(intent_id) == []
+        await asyncio.sleep(0.3)
+        assert (await refund(careful, intent_id, 500)).status == "succeeded"
+    assert (await api.retrieve(intent_id)).refunded_minor == 500
+
+
+# -- lists -------------------------------------------------------------------------
+
+
+async def test_what_was_opened_comes_page_by_page(api, sandbox, monkeypatch):
+    monkeypatch.setattr(stripe_api, "PAGE_MAX", 2)
+    wanted = [Wanted(f"bk_{number}", "evt_2", "u_3", 4500, "EUR") for number in range(5)]
+    ids = [await paid(api, sandbox, one) for one in wanted]
+    await refund(api, ids[-1])
+    seen, after, more = [], None, True
+    while more:
+        page, more = await api.opened_since(int(time.time()) - 60, after)
+        seen += page
+        after = page[-1].intent_id
+    assert [intent.intent_id for intent in seen] == ids[::-1]
+    assert [intent.refunded_minor for intent in seen] == [4500, 0, 0, 0, 0]
+    assert await api.opened_since(int(time.time()) + 60, None) == ([], False)
+
+
+async def test_webhooks_that_got_lost(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(stripe_api, "PAGE_MAX", 2)
+    nowhere = "http://127.0.0.1:9/webhooks"
+    with running_sandbox(tmp_path, webhook_url=nowhere) as sandbox:
+        async with connecting(sandbox) as api:
+            intent_id = await paid(api, sandbox)
+            await refund(api, intent_id, 500)
+            first, more = await api.undelivered(int(time.time()) - 60, None)
+            assert more
+            second, more = await api.undelivered(int(time.time()) - 60, first[-1].event_id)
+            assert not more
+    notices = first + second
+    assert [notice.kind for notice in notices] == [
+        "refund.created",
+        "charge.refunded",
+        "payment_intent.succeeded",
+        "payment_intent.created",
+    ]
+    said = [read(notice.body) for notice in notices]
+    assert [event.id for event in said] == [notice.event_id for notice in notices]
+    facts = said[1].facts
+    assert isinstance(facts, ChargeFacts)
+    assert (facts.captured_minor, facts.refunded_minor) == (4500, 500)
+    assert json.loads(notices[0].body)["type"] == "refund.created"
+
+
+# -- Stripe is away ----------------------------------------------------------------
+
+
+async def test_while_stripe_is_away_nobody_waits_and_then_it_is_back(sandbox):
+    sandbox.reset()
+    breaker = Breaker(asyncio.get_running_loop().time, failures_max=2, open_seconds=0.3)
+    async with connecting(sandbox, breaker=breaker) as api:
+        sandbox.faults({"kind": "outage"})
+        with pytest.raises(StripeAway):
+            await api.create(WANTED)
+        assert breaker.is_open()
+        began = time.monotonic()
+        for _ in range(100):
+            with pytest.raises(StripeAway):
+                await api.create(WANTED)
+        assert time.monotonic() - began < 0.2
+        sandbox.clear_faults()
+        await asyncio.sleep(0.3)
+        assert (await api.create(WANTED)).status == "requires_payment_method"
+        assert not breaker.is_open()
+
+
+async def test_no_stripe_at_all():
+    async with connect(API_KEY, "http://127.0.0.1:9") as api:
+        with pytest.raises(StripeAway) as away:
+            await api.create(WANTED)
+    assert away.value.retry_after_seconds > 0
