@@ -1,5 +1,7 @@
 """Rules of money that goes back: refunds asked for here, made at Stripe, or by dispute."""
 
+from msgspec.structs import replace
+
 from engine.domain.booking import TRANSITIONS, Booking, Line, Move, Status
 from engine.domain.commands import ObserveCharge, ObserveDispute, ObserveRefund, RequestRefund
 from engine.domain.decision import Decision, existing_event, may_manage, refused
@@ -133,14 +135,18 @@ def observe_refund(state: EventState, command: ObserveRefund, now_ms: int) -> De
         return DONE, ()
     if command.status == "succeeded":
         settled = RefundSettled(booking.booking_id, command.refund_id, now_ms)
-        return DONE, (settled, *_rest_of_cancelled(state, booking, refund, now_ms))
+        refunded_minor = payment.refunded_minor + refund.amount_minor
+        rest = booking.without(refund.parts)
+        rest = replace(rest, payment=replace(payment, refunded_minor=refunded_minor))
+        return DONE, (settled, *_owed(state, rest, now_ms))
     if command.status in ("failed", "canceled"):
         reason = command.reason or command.status
         failed = RefundFailed(booking.booking_id, command.refund_id, reason, now_ms)
         if payment.state is PaymentState.RETURNING:
             return DONE, (failed, *_return_again(booking, payment, refund, now_ms))
-        whole = not booking.without(refund.parts).units
-        return DONE, (failed, *(() if whole else _rest(state, booking, payment, refund, now_ms)))
+        # A part that did not go back must not keep the whole of a cancelled event here.
+        part = not bounced and booking.without(refund.parts).units
+        return DONE, (failed, *(_owed(state, booking, now_ms) if part else ()))
     return DONE, ()
 
 
@@ -148,29 +154,21 @@ def _return_again(
     booking: Booking, payment: Payment, refund: Refund, now_ms: int
 ) -> tuple[Record, ...]:
     """Send money without a ticket back once more, as far as it is still there."""
-    if refund.number == RETURN_ATTEMPTS_MAX:
+    if refund.number >= RETURN_ATTEMPTS_MAX:
         return ()
     captured_minor, gone_minor = payment.captured_minor, payment.refunded_minor
     again = Refund(refund.number + 1, captured_minor - gone_minor, (), gone_minor)
     return (PaymentReturning(booking.booking_id, again, captured_minor, now_ms),)
 
 
-def _rest_of_cancelled(
-    state: EventState, booking: Booking, refund: Refund, now_ms: int
-) -> tuple[Record, ...]:
-    """Give back the rest of a booking whose event was called off meanwhile."""
-    rest = booking.without(refund.parts)
+def _owed(state: EventState, booking: Booking, now_ms: int) -> tuple[Record, ...]:
+    """Give back what is left of a booking whose event was called off meanwhile."""
     payment = booking.payment
-    if state.cancelled_at_ms is None or not rest.units or payment is None:
+    if state.cancelled_at_ms is None or payment is None or not booking.units:
         return ()
-    if payment.state is not PaymentState.CAPTURED:
+    if payment.state is not PaymentState.CAPTURED or payment.disputed:
         return ()
-    lines = tuple(_part(line) for line in rest.lines)
-    price_minor = rest.total_minor
-    left_minor = payment.captured_minor - payment.refunded_minor - refund.amount_minor
-    amount_minor = min(price_minor, left_minor)
-    again = Refund(refund.number + 1, amount_minor, lines, price_minor - amount_minor)
-    return (RefundRequested(booking.booking_id, again, now_ms),)
+    return refund_records(booking, (), 100, now_ms)
 
 
 def observe_charge(state: EventState, command: ObserveCharge, now_ms: int) -> Decision:
@@ -191,11 +189,9 @@ def observe_charge(state: EventState, command: ObserveCharge, now_ms: int) -> De
     captured_minor = payment.captured_minor or (command.captured_minor if records else 0)
     if not captured_minor or command.captured_minor != captured_minor:
         return refused(Refusal.PAYMENT_MISMATCH, "captured")
-    refund = payment.refund
-    under_way_minor = refund.amount_minor if refund and payment.refunding else 0
-    if command.refunded_minor > payment.refunded_minor + under_way_minor:
-        taken = MoneyTakenBack(booking.booking_id, command.refunded_minor, now_ms)
-        return DONE, (*records, taken)
+    refunded_minor = command.refunded_minor - payment.uncounted_minor
+    if refunded_minor > payment.refunded_minor:
+        records.append(MoneyTakenBack(booking.booking_id, refunded_minor, now_ms))
     return DONE, tuple(records)
 
 
@@ -234,4 +230,7 @@ def observe_dispute(state: EventState, command: ObserveDispute, now_ms: int) -> 
         captured_minor = payment.captured_minor or payment.amount_minor
         if payment.refunded_minor < captured_minor:
             records.append(MoneyTakenBack(booking.booking_id, captured_minor, now_ms))
+    elif command.status in DISPUTE_WON and (booking.status, Move.REQUEST_REFUND) in TRANSITIONS:
+        decided = payment.with_dispute(command.dispute_id, command.status)
+        records.extend(_owed(state, replace(booking, payment=decided), now_ms))
     return DONE, tuple(records)
