@@ -1,5 +1,6 @@
 """Payments: begun by a booking's buyer, given back to them."""
 
+import asyncio
 import time
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from actors.payments.contract import Declined, DeskGone, NotNow
 from engine.domain.commands import OpenPayment, ReadBooking, RequestRefund
 from engine.domain.outcomes import PaymentShown, Refusal, Shown, UnsettledPayment
 from engine.domain.payment import Part
+from engine.limits import PAYMENT_DEADLINE_MS
 from gateway.bodies import PaymentBody, RefundBody, invalid
 from gateway.problems import Problem
 from gateway.routes.bookings import ask_about, view_of
@@ -66,7 +68,11 @@ async def open_payment(
         return JSONResponse(view_of(outcome))
     assert isinstance(outcome, PaymentShown)
     unsettled = UnsettledPayment(booking_id, outcome.booking.customer, outcome.payment)
-    opened = await service.paying.payments.open(unsettled)
+    try:
+        async with asyncio.timeout(PAYMENT_DEADLINE_MS / 1_000):
+            opened = await service.paying.payments.open(unsettled)
+    except TimeoutError as error:
+        raise Problem("payments_unavailable") from error
     if isinstance(opened, NotNow):
         seconds = max(1, round(opened.retry_after_seconds))
         raise Problem("payments_unavailable", retry_after=seconds)
