@@ -162,7 +162,11 @@ def _refund_failed(state: EventState, record: RefundFailed) -> None:
 def _taken_back(state: EventState, record: MoneyTakenBack) -> None:
     booking, payment = _paying(state, record.booking_id)
     more_minor = record.refunded_minor - payment.refunded_minor
-    payment = replace(payment, refunded_minor=record.refunded_minor)
+    payment = replace(
+        payment,
+        refunded_minor=record.refunded_minor,
+        taken_minor=payment.taken_minor + more_minor,
+    )
     if record.refunded_minor < payment.captured_minor:
         # Nobody knows which units it was for: the price of what is sold stays the same.
         payment = replace(payment, kept_minor=payment.kept_minor - more_minor)

@@ -2,8 +2,41 @@
 
 from collections.abc import Iterable
 
+from msgspec import Struct
+
 from engine.domain.booking import SHARE, Booking, Share, Status
 from engine.domain.payment import Payment, PaymentState
+
+
+class Money(Struct, frozen=True):
+    """What an event has taken, minor units: captured − refunded − kept = sold + returning.
+
+    `sold_minor` is the price of what is sold, `returning_minor` money that came for no
+    units and has not gone back yet.
+    """
+
+    captured_minor: int = 0
+    refunded_minor: int = 0
+    kept_minor: int = 0
+    sold_minor: int = 0
+    returning_minor: int = 0
+
+
+def count_money(bookings: Iterable[Booking]) -> Money:
+    """Return what all bookings add up to."""
+    captured = refunded = kept = sold = returning = 0
+    for booking in bookings:
+        if SHARE[booking.status] is Share.SOLD:
+            sold += booking.total_minor
+        payment = booking.payment
+        if payment is None:
+            continue
+        captured += payment.captured_minor
+        refunded += payment.refunded_minor
+        kept += payment.kept_minor
+        if payment.state is PaymentState.RETURNING:
+            returning += payment.captured_minor - payment.refunded_minor - payment.kept_minor
+    return Money(captured, refunded, kept, sold, returning)
 
 
 def check_money(bookings: Iterable[Booking]) -> None:

@@ -92,8 +92,8 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
     `failures` name the failed attempts that were counted; `given_up`: there were too
     many. `captured_minor - refunded_minor - kept_minor` is the price of what is sold;
     `kept_minor` is what the refund policy lets the organizer keep, or what a partial
-    refund made at Stripe's own dashboard took (below zero then). `disputes` are pairs of
-    id and status.
+    refund made at Stripe's own dashboard took (below zero then). `taken_minor` of
+    what was refunded went back without our asking. `disputes` are pairs of id and status.
     """
 
     state: PaymentState
@@ -107,6 +107,7 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
     kept_minor: int = 0
     refund: Refund | None = None
     disputes: tuple[tuple[str, str], ...] = ()
+    taken_minor: int = 0
 
     @property
     def unsettled(self) -> bool:
@@ -118,17 +119,23 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
         """Whether a refund is under way."""
         return self.refund is not None and self.refund.state is RefundState.REQUESTED
 
-    @property
-    def uncounted_minor(self) -> int:
-        """What Stripe may count as given back although `refunded_minor` does not.
+    def gone_minor(self, given_back_minor: int) -> int:
+        """Return what must have gone back, a refund of ours that is not over left out.
 
-        That is a refund under way, and one that has failed after Stripe had made it: old
-        news still count it.
+        Stripe may count that already, or still if it has failed after Stripe had made it:
+        only a sum that is too small for it shows that it does not.
+
+        Args:
+            given_back_minor: of the charge, in all, as Stripe says.
         """
         refund = self.refund
         if refund is None or refund.state is RefundState.SUCCEEDED:
-            return 0
-        return refund.amount_minor if self.refunding or refund.refund_id else 0
+            return given_back_minor
+        if not (self.refunding or refund.refund_id):
+            return given_back_minor
+        ours_minor = self.refunded_minor - self.taken_minor + refund.amount_minor
+        counted = given_back_minor >= ours_minor
+        return given_back_minor - (refund.amount_minor if counted else 0)
 
     @property
     def disputed(self) -> bool:

@@ -189,7 +189,7 @@ def observe_charge(state: EventState, command: ObserveCharge, now_ms: int) -> De
     captured_minor = payment.captured_minor or (command.captured_minor if records else 0)
     if not captured_minor or command.captured_minor != captured_minor:
         return refused(Refusal.PAYMENT_MISMATCH, "captured")
-    refunded_minor = command.refunded_minor - payment.uncounted_minor
+    refunded_minor = payment.gone_minor(command.refunded_minor)
     if refunded_minor > payment.refunded_minor:
         records.append(MoneyTakenBack(booking.booking_id, refunded_minor, now_ms))
     return DONE, tuple(records)
