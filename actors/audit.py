@@ -4,6 +4,7 @@ from typing import Any
 
 from actors.recovery import rebuild, replay_entry
 from actors.wire import LiveFacts
+from engine.domain.books import Money, count_money
 from engine.domain.records import HoldPlaced
 from engine.domain.snapshot import digest
 from engine.domain.state import EventState, check_fully
@@ -19,7 +20,7 @@ from engine.journal.entry import START, CorruptEntry
 async def audit(journal: Journal, live: LiveFacts | None) -> dict[str, Any]:
     """Recompute an event from its journal and compare.
 
-    Checks I1 and I3 by recounting, I4 by comparing digests (live, newest snapshot and
+    Checks I1, I3 and I7 by recounting, I4 by comparing digests (live, newest snapshot and
     tail, oldest kept entries), I5 by replaying in order, I6 by counting each booking once.
 
     Args:
@@ -27,7 +28,8 @@ async def audit(journal: Journal, live: LiveFacts | None) -> dict[str, Any]:
         live: the owner's side, None to audit what is stored without an owner.
 
     Returns:
-        `agree`, the `violations` found, and both sides' counts, ready for JSON.
+        `agree`, the `violations` found, both sides' counts and the money that the journal
+        accounts for, ready for JSON.
 
     Raises:
         Unavailable: the store does not answer.
@@ -67,6 +69,7 @@ async def _compare(journal: Journal, live: LiveFacts | None) -> dict[str, Any]:
         "violations": violations,
         "entries_replayed": entries,
         "bookings": len(state.bookings),
+        "money": _money(count_money(state.bookings.values())),
         "live": None if live is None else _side(live.digest, live.availability),
         "recomputed": _side(found, recomputed),
     }
@@ -96,6 +99,16 @@ async def _from_oldest(journal: Journal, until: int | None) -> tuple[EventState 
         replay_entry(state, entry)
         entries += 1
     return state, entries
+
+
+def _money(money: Money) -> dict[str, int]:
+    return {
+        "captured": money.captured_minor,
+        "refunded": money.refunded_minor,
+        "kept": money.kept_minor,
+        "sold": money.sold_minor,
+        "returning": money.returning_minor,
+    }
 
 
 def _side(digest_: str, counts: Availability | None) -> dict[str, Any]:

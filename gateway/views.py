@@ -131,6 +131,21 @@ class AuditSide(TypedDict):
     ticket_types: list[CountsView]
 
 
+class MoneyView(TypedDict):
+    """Money of an event, in minor units: captured - refunded - kept = sold + returning.
+
+    `kept` is what a refund policy left with the organizer (below zero for what was given
+    back without units), `sold` the price of what is sold, `returning` what came too late
+    for units and is on its way back.
+    """
+
+    captured: int
+    refunded: int
+    kept: int
+    sold: int
+    returning: int
+
+
 class AuditView(TypedDict):
     """The live state and the one recomputed from the journal.
 
@@ -143,6 +158,7 @@ class AuditView(TypedDict):
     violations: list[str]
     entries_replayed: int
     bookings: int
+    money: MoneyView
     live: AuditSide | None
     recomputed: AuditSide
 

@@ -9,7 +9,7 @@ from engine.domain.payment import Payment, PaymentState
 
 
 class Money(Struct, frozen=True):
-    """What an event has taken, minor units: captured − refunded − kept = sold + returning.
+    """What an event has taken, minor units: captured - refunded - kept = sold + returning.
 
     `sold_minor` is the price of what is sold, `returning_minor` money that came for no
     units and has not gone back yet.

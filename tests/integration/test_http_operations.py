@@ -139,6 +139,7 @@ async def test_an_audit_compares_what_lives_with_what_is_journalled(onsale: InPr
         "violations": [],
         "entries_replayed": 2,
         "bookings": 1,
+        "money": {"captured": 0, "refunded": 0, "kept": 0, "sold": 0, "returning": 0},
         "live": side,
         "recomputed": side,
     }
