@@ -205,12 +205,37 @@ def _take_webhook() -> dict[str, Any]:
         ],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"type": "object"}}},
+            "content": {"application/json": {"schema": _STRIPE_EVENT}},
         },
         "responses": {"200": kept, **{str(status): text for status, text in errors.items()}},
     }
 
 
+#: As far as every kind of event is looked at; Stripe documents the rest.
+_STRIPE_EVENT = {
+    "type": "object",
+    "required": ["id", "object", "type", "created", "data"],
+    "properties": {
+        "id": {"type": "string"},
+        "object": {"type": "string", "const": "event"},
+        "type": {"type": "string"},
+        "created": {"type": "integer", "description": "Unix seconds"},
+        "data": {
+            "type": "object",
+            "required": ["object"],
+            "properties": {"object": {"type": "object"}},
+        },
+    },
+    "examples": [
+        {
+            "id": "evt_1",
+            "object": "event",
+            "type": "customer.created",
+            "created": 1_800_000_000,
+            "data": {"object": {"id": "cus_1", "object": "customer"}},
+        }
+    ],
+}
 _RECEIVED = {
     "type": "object",
     "required": ["received"],

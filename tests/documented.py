@@ -26,15 +26,14 @@ class Operation:
 
     @property
     def body(self) -> Any:
-        """The documented example of its body; None where Stripe documents it."""
+        """The documented example of its body; None where it has none."""
         if "requestBody" not in self.spec:
             return None
         schema = self.spec["requestBody"]["content"]["application/json"]["schema"]
         schema = next(iter(schema.get("anyOf", [schema])))
-        if "$ref" not in schema:
-            return None
-        name = schema["$ref"].rpartition("/")[2]
-        (example,) = DOCUMENT["components"]["schemas"][name]["examples"]
+        if "$ref" in schema:
+            schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        (example,) = schema["examples"]
         return example
 
 

@@ -27,8 +27,11 @@ from schemathesis.specs.openapi.checks import (
 
 from engine.journal.connect import connect
 from engine.journal.embedded import EmbeddedStore
+from gateway.webhooks import PATH as WEBHOOKS
 from tests.documented import DOCUMENT, OPERATIONS, Operation
-from tests.in_process import InProcess, in_process
+from tests.in_process import InProcess
+from tests.paying import paying, signature
+from tests.stripe_sandbox import Sandbox, running_sandbox
 
 SCHEMA = schemathesis.openapi.from_dict(copy.deepcopy(DOCUMENT), config=schemathesis.Config())
 SCHEMA.config.generation.update(with_security_parameters=False)  # tokens are made here
@@ -45,22 +48,31 @@ EXAMPLES = settings.default.max_examples // 6
 
 
 class Target:
-    """The application on a loop of its own, with an event and a booking to hit."""
+    """The application on a loop of its own, with an event and a booking to hit.
 
-    def __init__(self, store: EmbeddedStore, runner: asyncio.Runner) -> None:
+    A free booking is confirmed, so that it can be refunded; another one can be paid.
+    """
+
+    def __init__(
+        self, store: EmbeddedStore, sandbox: Sandbox, runner: asyncio.Runner, *, free: bool
+    ) -> None:
         self._runner = runner
         self._redis = connect(store.url)
-        self._running = in_process(self._redis)
-        self.onsale: InProcess = runner.run(self._running.__aenter__())
-        self.event_id: str = runner.run(self.onsale.event("acme", capacity=1_000_000))
-        self.booking_id: str = runner.run(self.onsale.held(self.event_id, "ann", ga=1))["id"]
+        self._running = paying(self._redis, sandbox)
+        shop = runner.run(self._running.__aenter__())
+        self.onsale: InProcess = shop.onsale
+        price = {"price": 0} if free else {}
+        self.event_id: str = runner.run(self.onsale.event("acme", capacity=1_000_000, **price))
+        self.booking_id: str = runner.run(shop.held(self.event_id, "ann", ga=5))
+        if free:
+            runner.run(shop.pay(self.booking_id))
 
     def close(self) -> None:
         self._runner.run(self._running.__aexit__(None, None, None))
         self._runner.run(self._redis.aclose())
 
-    def send(self, case: Any, who: str | None) -> httpx.Response:
-        """Send what schemathesis has made up, byte for byte."""
+    def send(self, case: Any, who: str | None, *, signed: bool = False) -> httpx.Response:
+        """Send what schemathesis has made up, byte for byte; signed as Stripe does."""
         prepared = requests.Request(
             **case.as_transport_kwargs(base_url="http://onsale.test")
         ).prepare()
@@ -71,16 +83,27 @@ class Target:
         }
         if who is not None:
             headers["authorization"] = f"Bearer {who}".encode()
+        if signed:
+            headers["Stripe-Signature"] = signature(prepared.body).encode()
         request = self.onsale.client.build_request(
             prepared.method, prepared.url, headers=headers, content=prepared.body
         )
         return self._runner.run(self.onsale.client.send(request))
 
 
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with running_sandbox() as running:
+        yield running
+
+
 @pytest.fixture
-def target(store: EmbeddedStore) -> Iterator[Target]:
+def target(
+    store: EmbeddedStore, sandbox: Sandbox, request: pytest.FixtureRequest
+) -> Iterator[Target]:
+    operation = request.node.callspec.params["operation"]
     with asyncio.Runner() as runner:
-        running = Target(store, runner)
+        running = Target(store, sandbox, runner, free=operation.path.endswith("/refund"))
         yield running
         running.close()
 
@@ -125,7 +148,8 @@ def test_every_answer_is_what_the_document_promises(
             # All of it made up at once would not get past the first contradiction.
             name = sorted(case.body)[field % len(case.body)]
             case.body = {**operation.body, name: case.body[name]} if field % 2 else operation.body
-        answer = target.send(case, who)
+        genuine = operation.path == WEBHOOKS and mode is GenerationMode.POSITIVE
+        answer = target.send(case, who, signed=genuine)
         statuses.add(answer.status_code)
         case.validate_response(answer, checks=CHECKS)
 

@@ -11,6 +11,8 @@ from pydantic import TypeAdapter
 
 from engine.domain.booking import Booking, Line, Status
 from engine.domain.event import Allotment, RefundPolicy, Venue
+from engine.domain.outcomes import Cancellation
+from engine.domain.payment import Part, Refund, RefundState
 from engine.domain.views import Availability, TypeCounts
 from gateway.views import (
     AvailabilityView,
@@ -84,6 +86,11 @@ def a_booking() -> Booking:
     return Booking(booking_id("ann"), "ann", lines, 4, NOW_MS, NOW_MS + 600_000, 12)
 
 
+def refunding(state: RefundState, reason: str = "") -> Booking:
+    refund = Refund(1, 4_500, (Part("ga", 1),), state=state, refund_id="re_1", reason=reason)
+    return a_booking().refunding(refund, NOW_MS + 1)
+
+
 def test_a_booking_is_shown_with_the_sum_of_its_lines() -> None:
     view = booking_view(a_booking(), EVENT_ID, "JPY", NOW_MS + 5)
     assert view == {
@@ -113,6 +120,21 @@ def test_a_booking_shows_every_state_it_was_in() -> None:
         "PAYMENT_PENDING",
         "EXPIRED",
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "shown"),
+    [
+        (RefundState.REQUESTED, "", None),
+        (RefundState.SUCCEEDED, "", None),
+        (RefundState.FAILED, "lost_or_stolen_card", "lost_or_stolen_card"),
+    ],
+)
+def test_a_booking_shows_the_money_that_goes_back(
+    state: RefundState, reason: str, shown: str | None
+) -> None:
+    view = booking_view(refunding(state, reason), EVENT_ID, "EUR", NOW_MS)
+    assert view["refund"] == {"status": state.value, "amount": 4_500, "reason": shown}
 
 
 # -- events ----------------------------------------------------------------------------
@@ -153,7 +175,7 @@ def test_everything_an_organizer_decided_is_shown() -> None:
         created_at_ms=4,
         allotments=(Allotment("ga", 7),),
     )
-    view = event_view(event, paused=False)
+    view = event_view(event, paused=False, cancellation=Cancellation(5, 2))
     assert None not in view.values()
     assert view["ends_at"] == "1970-01-01T00:00:00.000Z", "zero is a time, not its absence"
     assert view["venue"] == {"name": "Halle 1", "city": "Berlin", "country": "DE"}
@@ -163,6 +185,13 @@ def test_everything_an_organizer_decided_is_shown() -> None:
         "closes_at": "1970-01-01T00:00:00.003Z",
         "paused": False,
     }
+    assert view["cancellation"] == {"at": "1970-01-01T00:00:00.005Z", "bookings_left": 2}
+
+
+def test_how_an_event_is_paid_is_shown() -> None:
+    view = event_view(an_event(capture_method="manual", payment_attempts_max=5), paused=False)
+    assert (view["capture_method"], view["payment_attempts_max"]) == ("manual", 5)
+    assert view["cancellation"] is None
 
 
 COUNTS = Availability(
@@ -177,12 +206,16 @@ COUNTS = Availability(
     ("form", "view"),
     [
         (BookingView, booking_view(a_booking(), EVENT_ID, "EUR", NOW_MS)),
+        (BookingView, booking_view(refunding(RefundState.FAILED), EVENT_ID, "EUR", NOW_MS)),
         (EventView, event_view(an_event(), paused=False)),
         (AvailabilityView, availability_view(COUNTS)),
     ],
-    ids=["booking", "event", "availability"],
+    ids=["booking", "refund", "event", "availability"],
 )
 def test_a_view_has_exactly_the_documented_members(form: type, view: dict) -> None:
-    assert list(view) == list(form.__annotations__)
+    needed = [
+        name for name in form.__annotations__ if name in form.__required_keys__ or name in view
+    ]
+    assert list(view) == needed
     assert TypeAdapter(form).validate_python(view) == view
     assert msgspec.json.decode(msgspec.json.encode(view)) == view
