@@ -96,6 +96,7 @@ class Caller:
         while True:
             self._breaker.check()
             await self._limiter.wait(call.operation, call.priority)
+            self._breaker.check()
             try:
                 return await self._try(call)
             except KeySpent:

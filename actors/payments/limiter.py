@@ -24,8 +24,8 @@ BURST_SECONDS = 0.2
 #: Whoever would wait longer is turned away at once: a buyer has gone by then, and everybody
 #: else asks again. Bounds what waits to 250 calls for each operation and priority.
 WAIT_SECONDS_MAX = 10.0
-#: One grant of so many goes to whoever has waited longest, whatever its priority: a flood of
-#: refunds slows the cancellations down to an eighth of the pace, but never stops them.
+#: One turn of so many goes to the operation that has had none for longest, whatever its
+#: priority: a flood of refunds slows cancellations down, but never stops them.
 FAIR_EVERY = 8
 #: The slowest pace, as a share of the full one, and the time from standstill back to the
 #: full one, seconds. Each 429 halves the pace, but those that come within SLOWED_SECONDS
@@ -85,10 +85,12 @@ class _Bucket:
         self._full_at = max(self._full_at, now + self._slack + pause_seconds)
 
 
-class _Waiter:
-    def __init__(self, since: float, turn: "asyncio.Future[None]") -> None:
-        self.since = since
-        self.turn = turn
+class _Lane:
+    """Calls of one operation and priority that wait; `last` is the number of its last turn."""
+
+    def __init__(self) -> None:
+        self.turns: deque[asyncio.Future[None]] = deque()
+        self.last = 0
 
 
 class Limiter:
@@ -113,13 +115,13 @@ class Limiter:
         self._wait_seconds_max = wait_seconds_max
         self._waited = waited
         self._endpoints: dict[str, _Bucket] = {}
-        self._lanes: dict[tuple[Priority, str], deque[_Waiter]] = {}
-        self._grants = 0
+        self._lanes: dict[tuple[Priority, str], _Lane] = {}
+        self._number = 0
         self._alarm: asyncio.TimerHandle | None = None
 
     def waiting(self) -> int:
         """Return how many calls wait for their turn."""
-        return sum(map(len, self._lanes.values()))
+        return sum(len(lane.turns) for lane in self._lanes.values())
 
     async def wait(self, operation: str, priority: Priority) -> None:
         """Return when it is this call's turn.
@@ -132,15 +134,15 @@ class Limiter:
         expected = self._expected(operation, priority, now)
         if expected > self._wait_seconds_max:
             raise StripeAway(f"too many calls wait for {operation}", expected)
-        waiter = _Waiter(now, loop.create_future())
-        lane = self._lanes.setdefault((priority, operation), deque())
-        lane.append(waiter)
+        turn = loop.create_future()
+        lane = self._lanes.setdefault((priority, operation), _Lane())
+        lane.turns.append(turn)
         self._grant()
         try:
-            await waiter.turn
+            await turn
         except asyncio.CancelledError:
-            if waiter in lane:
-                lane.remove(waiter)
+            if turn in lane.turns:
+                lane.turns.remove(turn)
             raise
         self._waited(operation, loop.time() - now)
 
@@ -165,7 +167,9 @@ class Limiter:
 
     def _expected(self, operation: str, priority: Priority, now: float) -> float:
         before = [
-            (name, len(lane)) for (rank, name), lane in self._lanes.items() if rank <= priority
+            (name, len(lane.turns))
+            for (rank, name), lane in self._lanes.items()
+            if rank <= priority
         ]
         here = sum(waiting for name, waiting in before if name == operation)
         everywhere = sum(waiting for _, waiting in before)
@@ -177,15 +181,16 @@ class Limiter:
         """Let through whoever can go now, and come back when the next one can."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        while (first := self._next(now)) is not None:
-            _, operation = first
-            waiter = self._lanes[first].popleft()
-            if waiter.turn.done():
+        while (key := self._next(now)) is not None:
+            lane, operation = self._lanes[key], key[1]
+            turn = lane.turns.popleft()
+            if turn.done():
                 continue  # cancelled, and about to find out
-            self._grants += 1
+            self._number += 1
+            lane.last = self._number
             self._account.take(now)
             self._endpoint(operation).take(now)
-            waiter.turn.set_result(None)
+            turn.set_result(None)
         if self._alarm is not None:
             self._alarm.cancel()
         turns = [self._endpoint(operation).free_at() for _, operation in self._occupied()]
@@ -199,12 +204,12 @@ class Limiter:
         if self._account.free_at() > due:
             return None
         free = [key for key in self._occupied() if self._endpoint(key[1]).free_at() <= due]
-        fair = self._grants % FAIR_EVERY == FAIR_EVERY - 1
+        fair = (self._number + 1) % FAIR_EVERY == 0
 
-        def order(key: tuple[Priority, str]) -> tuple[int, float]:
-            return 0 if fair else key[0], self._lanes[key][0].since
+        def order(key: tuple[Priority, str]) -> tuple[int, int]:
+            return 0 if fair else key[0], self._lanes[key].last
 
         return min(free, key=order, default=None)
 
     def _occupied(self) -> Iterator[tuple[Priority, str]]:
-        return (key for key, lane in self._lanes.items() if lane)
+        return (key for key, lane in self._lanes.items() if lane.turns)

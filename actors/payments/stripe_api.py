@@ -1,21 +1,18 @@
 """The real Stripe: keeps `actors.payments.contract.Stripe`.
 
-What carries out twice if it is asked for twice has a key that depends on the booking alone,
-so that a process that takes over from one that died asks for the same thing, and gets it.
-Stripe forgets a key after a day, and remembers failures of its own (500), too: whatever may
-have been done under such a key is looked for first, and only then asked for under another.
+What would be done twice if it were asked for twice has a key that depends on the booking
+alone: whoever takes over from a process that died asks for the same thing, and gets it.
+Stripe forgets a key after a day, and remembers failures of its own (500), too: what may have
+been done under such a key is looked for first, and only then asked for under another.
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from actors.payments.breaker import Breaker
 from actors.payments.calling import Call, Caller, KeySpent
-from actors.payments.connections import AGAIN_SECONDS, Answer, Connections
+from actors.payments.connections import AGAIN_SECONDS, Answer
 from actors.payments.contract import (
     BOOKING,
     CUSTOMER,
@@ -28,7 +25,7 @@ from actors.payments.contract import (
     StripeRefused,
     Wanted,
 )
-from actors.payments.limiter import Limiter, Priority
+from actors.payments.limiter import Priority
 from actors.payments.objects import (
     KINDS,
     BadBody,
@@ -42,18 +39,23 @@ from actors.payments.objects import (
 
 #: Objects on a page of a list: as many as Stripe gives.
 PAGE_MAX = 100
-#: Keys that are tried for one thing. Each stands for a failure of Stripe's own.
-KEYS_MAX = 5
+#: Keys that are tried for one thing. Each is spent on a failure of Stripe's own, and the
+#: pause before the next one doubles: the last is reached after three quarters of an hour in
+#: which Stripe has failed, for a refund after eight hours.
+KEYS_MAX = 10
 #: How far back, and on how many pages, a payment is looked for that Stripe may have opened
 #: before it failed, seconds. It is looked for right after the failure; one that is overlooked
 #: costs nothing, because nobody can pay it without its secret, and reconciliation closes it.
 LOOK_BACK_SECONDS = 300
 LOOK_BACK_PAGES_MAX = 10
-#: How long after a failure a refund is not asked for under another key, seconds. Stripe may
-#: carry it out on its own when it recovers, and money must not be given back twice.
+#: How long after a failure nothing is asked for under another key, seconds; twice as long
+#: after the next. A buyer who waits gets a second key at once, as two payments do no harm.
+#: Money must not be given back twice: Stripe may carry out a refund that has failed on its
+#: own, when it has recovered.
+CREATE_DOUBT_SECONDS = 5.0
 REFUND_DOUBT_SECONDS = 60.0
-#: Refunds that are in doubt, remembered by one process; each is in somebody's hands.
-REFUND_DOUBTS_MAX = 10_000
+#: Keys in doubt, remembered by one process; each is in somebody's hands.
+DOUBTS_MAX = 10_000
 
 _T = TypeVar("_T")
 _INTENTS = "/v1/payment_intents"
@@ -66,18 +68,21 @@ class StripeApi:
     Args:
         caller: makes the calls.
         now_s: Unix seconds.
-        refund_doubt_seconds: after a failure of Stripe's own, a refund is not asked for
-            under another key for so long.
+        create_doubt_seconds: how long after a failure of Stripe's own a payment is not
+            asked for under a third key.
+        refund_doubt_seconds: the same for a refund, and its second key.
     """
 
     def __init__(
         self,
         caller: Caller,
         now_s: Callable[[], float],
+        create_doubt_seconds: float = CREATE_DOUBT_SECONDS,
         refund_doubt_seconds: float = REFUND_DOUBT_SECONDS,
     ) -> None:
         self._caller = caller
         self._now_s = now_s
+        self._create_doubt_seconds = create_doubt_seconds
         self._refund_doubt_seconds = refund_doubt_seconds
         self._doubts: dict[str, float] = {}
 
@@ -94,8 +99,8 @@ class StripeApi:
                 CUSTOMER: wanted.customer,
             },
         }
-        for attempt in range(1, KEYS_MAX + 1):
-            key = f"{wanted.booking_id}:create:{attempt}"
+        for attempt in range(KEYS_MAX):
+            key = f"{wanted.booking_id}:create:{attempt + 1}"
             call = Call("payment_intents.create", Priority.OPENING, "post", _INTENTS, params, key)
             try:
                 answer = await self._caller.call(call)
@@ -103,6 +108,7 @@ class StripeApi:
                 found = await self._opened_lately(wanted.booking_id)
                 if found is not None:
                     return found
+                self._wait_out(key, self._create_doubt_seconds * (2**attempt - 1))
                 continue
             intent = _read(read_intent, answer)
             return await self.retrieve(intent.intent_id) if answer.replayed else intent
@@ -136,20 +142,20 @@ class StripeApi:
             "amount": amount_minor,
             "metadata": {BOOKING: booking_id, EVENT: event_id, NUMBER: str(number)},
         }
-        first, spent = f"{booking_id}:refund:{number}", None
-        for attempt in range(1, KEYS_MAX + 1):
+        key = first = f"{booking_id}:refund:{number}"
+        for attempt in range(KEYS_MAX):
             # A look each time: Stripe forgets keys after a day, and a refund is for ever.
             made = await self._made(booking_id, intent_id, amount_minor, number)
             if made is not None:
                 return made
-            if spent is not None:
-                self._wait_out(spent)
-            key = first if attempt == 1 else f"{first}:{attempt}"
+            if attempt:
+                self._wait_out(key, self._refund_doubt_seconds * 2 ** (attempt - 1))
+                key = f"{first}:{attempt + 1}"
             call = Call("refunds.create", Priority.OWED, "post", "/v1/refunds", params, key)
             try:
                 return _read(read_return, await self._caller.call(call))
             except KeySpent:
-                spent = key
+                continue
             except StripeRefused:
                 made = await self._made(booking_id, intent_id, amount_minor, number)
                 if made is None:
@@ -223,45 +229,18 @@ class StripeApi:
                 raise StripeRefused("refund_number_reused", message)
         return None
 
-    def _wait_out(self, key: str) -> None:
-        """Find out whether a refund is not in doubt any more, that failed under this key.
+    def _wait_out(self, key: str, seconds: float) -> None:
+        """Return if it is so long since this key was first found to be spent.
 
         Raises:
-            StripeAway: it is; says for how long. A new process begins from the beginning.
+            StripeAway: it is not; says what is left. A new process begins from the beginning.
         """
         now = asyncio.get_running_loop().time()
-        if len(self._doubts) >= REFUND_DOUBTS_MAX:
+        if len(self._doubts) >= DOUBTS_MAX:
             self._doubts.pop(next(iter(self._doubts)))
-        left = self._doubts.setdefault(key, now) + self._refund_doubt_seconds - now
+        left = seconds - (now - self._doubts.setdefault(key, now))
         if left > 0:
-            raise StripeAway("a refund has failed, and may come about yet", left)
-
-
-@asynccontextmanager
-async def connect(
-    api_key: str,
-    base: str | None = None,
-    *,
-    limiter: Limiter | None = None,
-    breaker: Breaker | None = None,
-    refund_doubt_seconds: float = REFUND_DOUBT_SECONDS,
-) -> AsyncIterator[StripeApi]:
-    """Speak to Stripe for the length of this block, in the running event loop.
-
-    Args:
-        api_key: the secret key of the account.
-        base: where its API is; None for Stripe itself.
-        limiter: shared by all who use this account in this loop; one of its own if None.
-        breaker: the same.
-        refund_doubt_seconds: see `StripeApi`.
-    """
-    connections = Connections(api_key, base)
-    clock = asyncio.get_running_loop().time
-    caller = Caller(connections, limiter or Limiter(), breaker or Breaker(clock))
-    try:
-        yield StripeApi(caller, time.time, refund_doubt_seconds)
-    finally:
-        await connections.close()
+            raise StripeAway("it has failed, and may come about yet", left)
 
 
 def _path(intent_id: str) -> str:

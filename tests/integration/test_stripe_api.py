@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 from actors.payments import calling, connections, stripe_api
 from actors.payments.breaker import Breaker
+from actors.payments.calling import Caller
+from actors.payments.connections import Connections
 from actors.payments.contract import (
     ChargeFacts,
     Return,
@@ -20,7 +23,7 @@ from actors.payments.contract import (
     Wanted,
 )
 from actors.payments.limiter import Limiter
-from actors.payments.stripe_api import StripeApi, connect
+from actors.payments.stripe_api import StripeApi
 from actors.payments.webhooks import read
 from tests.stripe_sandbox import API_KEY, Sandbox, running_sandbox
 
@@ -50,9 +53,22 @@ async def api(sandbox: Sandbox) -> AsyncIterator[StripeApi]:
         yield api
 
 
-def connecting(sandbox: Sandbox, **options: Any) -> Any:
+@asynccontextmanager
+async def connecting(
+    sandbox: Sandbox,
+    *,
+    key: str = API_KEY,
+    breaker: Breaker | None = None,
+    create_doubt_seconds: float = 0.0,
+    refund_doubt_seconds: float = 0.0,
+) -> AsyncIterator[StripeApi]:
+    line = Connections(key, sandbox.url)
     limiter = Limiter(account_per_second=1_000, endpoint_per_second=1_000)
-    return connect(API_KEY, sandbox.url, limiter=limiter, refund_doubt_seconds=0.0, **options)
+    caller = Caller(line, limiter, breaker or Breaker(time.monotonic))
+    try:
+        yield StripeApi(caller, time.time, create_doubt_seconds, refund_doubt_seconds)
+    finally:
+        await line.close()
 
 
 async def paid(api: Stripe, sandbox: Sandbox, wanted: Wanted = WANTED) -> str:
@@ -123,6 +139,32 @@ async def test_a_failure_that_stripe_remembers_is_got_over(api, sandbox, kind, t
     assert [found["id"] for found in intents(sandbox)] == [intent.intent_id]
 
 
+async def test_a_long_failure_does_not_use_up_all_keys(sandbox):
+    sandbox.reset()
+    async with connecting(sandbox, create_doubt_seconds=1.0) as api:
+        sandbox.faults(failing("server_error_before_commit", CREATE, None))
+        for _ in range(3):
+            with pytest.raises(StripeAway) as away:
+                await api.create(WANTED)
+            assert 0 < away.value.retry_after_seconds <= 1.0
+        # Two keys were spent, and it was told twice again that they are.
+        assert sandbox.show_faults()[0]["struck"] == 2 * 2 + 2 * 2
+        sandbox.clear_faults()
+        await asyncio.sleep(1.0)
+        await api.create(WANTED)
+    assert len(intents(sandbox)) == 1
+
+
+async def test_what_fails_under_every_key_is_given_up(api, sandbox, monkeypatch):
+    monkeypatch.setattr(stripe_api, "KEYS_MAX", 3)
+    intent_id = await paid(api, sandbox)
+    sandbox.faults(failing("server_error_before_commit", "*.create", None))
+    with pytest.raises(StripeAway, match="fails each time"):
+        await api.create(Wanted("bk_9", "evt_2", "u_3", 4500, "EUR"))
+    with pytest.raises(StripeAway, match="fails each time"):
+        await refund(api, intent_id)
+
+
 async def test_a_payment_is_looked_for_page_by_page(api, sandbox, monkeypatch):
     monkeypatch.setattr(stripe_api, "PAGE_MAX", 2)
     monkeypatch.setattr(calling, "AGAIN_SECONDS", 0.5)
@@ -153,7 +195,7 @@ async def test_many_at_once_open_one_payment(api, sandbox):
 
 
 async def test_a_bad_key_is_refused(sandbox):
-    async with connect("sk_test_wrong", sandbox.url) as api:
+    async with connecting(sandbox, key="sk_test_wrong") as api:
         with pytest.raises(StripeRefused) as refused:
             await api.create(WANTED)
     assert refused.value.code == "unauthorized"
@@ -255,6 +297,14 @@ async def test_trouble_gives_no_money_back_twice(api, sandbox, kind):
     assert (await api.retrieve(intent_id)).refunded_minor == 500
 
 
+async def test_a_refund_is_known_when_stripe_has_forgotten_its_key(api, sandbox):
+    intent_id = await paid(api, sandbox)
+    first = await refund(api, intent_id, 500)
+    sandbox.faults(failing("server_error_before_commit", "refunds.create"))
+    assert await refund(api, intent_id, 500) == first
+    assert sandbox.show_faults()[0]["struck"] == 0
+
+
 async def test_many_at_once_give_money_back_once(api, sandbox):
     intent_id = await paid(api, sandbox)
     found = await asyncio.gather(*(refund(api, intent_id, 500) for _ in range(5)))
@@ -265,7 +315,7 @@ async def test_many_at_once_give_money_back_once(api, sandbox):
 async def test_a_refund_in_doubt_is_not_asked_for_again_at_once(api, sandbox):
     intent_id = await paid(api, sandbox)
     sandbox.faults(failing("server_error_before_commit", "refunds.create"))
-    async with connect(API_KEY, sandbox.url, refund_doubt_seconds=0.3) as careful:
+    async with connecting(sandbox, refund_doubt_seconds=0.3) as careful:
         with pytest.raises(StripeAway) as away:
             await refund(careful, intent_id, 500)
         assert 0 < away.value.retry_after_seconds <= 0.3
@@ -324,7 +374,7 @@ async def test_webhooks_that_got_lost(tmp_path: Path, monkeypatch):
 
 async def test_while_stripe_is_away_nobody_waits_and_then_it_is_back(sandbox):
     sandbox.reset()
-    breaker = Breaker(asyncio.get_running_loop().time, failures_max=2, open_seconds=0.3)
+    breaker = Breaker(time.monotonic, failures_max=2, open_seconds=1.0)
     async with connecting(sandbox, breaker=breaker) as api:
         sandbox.faults({"kind": "outage"})
         with pytest.raises(StripeAway):
@@ -334,15 +384,17 @@ async def test_while_stripe_is_away_nobody_waits_and_then_it_is_back(sandbox):
         for _ in range(100):
             with pytest.raises(StripeAway):
                 await api.create(WANTED)
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < 0.9
         sandbox.clear_faults()
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.0)
         assert (await api.create(WANTED)).status == "requires_payment_method"
         assert not breaker.is_open()
 
 
 async def test_no_stripe_at_all():
-    async with connect(API_KEY, "http://127.0.0.1:9") as api:
+    nowhere = Sandbox([])
+    nowhere.url = "http://127.0.0.1:9"
+    async with connecting(nowhere) as api:
         with pytest.raises(StripeAway) as away:
             await api.create(WANTED)
     assert away.value.retry_after_seconds > 0
