@@ -123,12 +123,7 @@ def _refund_requested(state: EventState, record: RefundRequested) -> None:
 
 def _refund_settled(state: EventState, record: RefundSettled) -> None:
     booking, payment, refund = _refunding(state, record.booking_id)
-    payment = replace(
-        payment,
-        refunded_minor=payment.refunded_minor + refund.amount_minor,
-        kept_minor=payment.kept_minor + refund.kept_minor,
-        refund=replace(refund, state=RefundState.SUCCEEDED, refund_id=record.refund_id),
-    )
+    payment = payment.settled(record.refund_id)
     if payment.state is PaymentState.RETURNING:
         payment = replace(payment, state=PaymentState.RETURNED)
         put(state, replace(booking, payment=payment))

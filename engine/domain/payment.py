@@ -137,6 +137,21 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
         counted = given_back_minor >= ours_minor
         return given_back_minor - (refund.amount_minor if counted else 0)
 
+    def settled(self, refund_id: str) -> "Payment":
+        """Return the payment with the refund under way made."""
+        refund = self.refund
+        assert refund is not None, "a refund was settled before it began"
+        gone_minor = self.refunded_minor + refund.amount_minor
+        # More than there was cannot go back: then something that others gave back has failed.
+        failed_minor = max(0, gone_minor - self.captured_minor)
+        return replace(
+            self,
+            refunded_minor=gone_minor - failed_minor,
+            taken_minor=self.taken_minor - failed_minor,
+            kept_minor=self.kept_minor + refund.kept_minor + failed_minor,
+            refund=replace(refund, state=RefundState.SUCCEEDED, refund_id=refund_id),
+        )
+
     @property
     def disputed(self) -> bool:
         """Whether a cardholder's dispute is open."""

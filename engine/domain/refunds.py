@@ -135,9 +135,7 @@ def observe_refund(state: EventState, command: ObserveRefund, now_ms: int) -> De
         return DONE, ()
     if command.status == "succeeded":
         settled = RefundSettled(booking.booking_id, command.refund_id, now_ms)
-        refunded_minor = payment.refunded_minor + refund.amount_minor
-        rest = booking.without(refund.parts)
-        rest = replace(rest, payment=replace(payment, refunded_minor=refunded_minor))
+        rest = replace(booking.without(refund.parts), payment=payment.settled(command.refund_id))
         return DONE, (settled, *_owed(state, rest, now_ms))
     if command.status in ("failed", "canceled"):
         reason = command.reason or command.status

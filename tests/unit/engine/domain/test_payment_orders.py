@@ -4,7 +4,6 @@ import pytest
 
 from engine.domain.booking import Status
 from engine.domain.payment import PaymentState
-from tests.unit.engine.domain.given import ORGANIZER, TTL_MS, expire
 from tests.unit.engine.domain.given_payments import (
     AUTHORISED,
     CANCELED,
@@ -15,77 +14,35 @@ from tests.unit.engine.domain.given_payments import (
     charged,
     disputed,
     failed,
-    pay,
-    refund,
     refund_said,
     said,
 )
 from tests.unit.engine.domain.orders import Ending, Heard, endings
+from tests.unit.engine.domain.situations import (
+    card_failed,
+    expired,
+    given_up,
+    opened,
+    opening,
+    paid_after_leaving,
+    refund_asked,
+    refund_of_a_part_asked,
+    released,
+    time_up,
+    time_up_after_a_failure,
+    time_up_before_its_intent_was_known,
+)
 
 IN_PART = 1_000
 
-# -- where the payment is when the news begins -----------------------------------------
-
-
-def opening() -> BoxOffice:
-    sale = BoxOffice()
-    sale.placed("ann", ga=2)
-    sale.ask(pay())
-    return sale
-
-
-def opened() -> BoxOffice:
-    sale = BoxOffice()
-    sale.opened()
-    return sale
-
-
-def card_failed() -> BoxOffice:
-    sale = opened()
-    sale.hear(failed("ch_0"))
-    return sale
-
-
-def time_up() -> BoxOffice:
-    sale = opened()
-    sale.wait(TTL_MS)
-    sale.ask(expire("ann"))
-    assert (sale.status(), sale.payment().state) == ("PAYMENT_PENDING", "closing")
-    return sale
-
-
-def time_up_before_its_intent_was_known() -> BoxOffice:
-    sale = opening()
-    sale.wait(TTL_MS)
-    sale.ask(expire("ann"))
-    return sale
-
-
-def expired() -> BoxOffice:
-    sale = opened()
-    sale.expired()
-    return sale
-
-
-def released() -> BoxOffice:
-    sale = opened()
-    sale.released()
-    return sale
-
-
-def given_up() -> BoxOffice:
-    sale = opened()
-    sale.hear(*(failed(f"ch_{number}") for number in range(-2, 1)))
-    assert sale.status() is Status.CANCELLED
-    return sale
-
-
+#: Where the payment is when the news begins.
 BEGINNINGS = [
     opening,
     opened,
     card_failed,
     time_up,
     time_up_before_its_intent_was_known,
+    time_up_after_a_failure,
     expired,
     released,
     given_up,
@@ -186,31 +143,10 @@ def test_an_authorised_payment_that_is_over_ends_the_same_in_every_order(begin) 
 # -- refunds ---------------------------------------------------------------------------
 
 
-def refund_asked() -> BoxOffice:
-    sale = BoxOffice()
-    sale.bought()
-    sale.ask(refund(caller=ORGANIZER))
-    return sale
-
-
-def refund_of_a_part_asked() -> BoxOffice:
-    sale = BoxOffice()
-    sale.bought()
-    sale.ask(refund(caller=ORGANIZER, ga=1))
-    return sale
-
-
-def late_money() -> BoxOffice:
-    sale = opened()
-    sale.released()
-    sale.hear(SUCCEEDED)
-    return sale
-
-
 UNDER_WAY = [
     (refund_asked, PRICE_MINOR, "REFUNDED", "REFUND_DENIED"),
     (refund_of_a_part_asked, PRICE_MINOR // 2, "CONFIRMED", "REFUND_DENIED"),
-    (late_money, PRICE_MINOR, "CANCELLED", "CANCELLED"),
+    (paid_after_leaving, PRICE_MINOR, "CANCELLED", "CANCELLED"),
 ]
 
 
