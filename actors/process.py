@@ -27,6 +27,9 @@ def tune_interpreter() -> None:
 def configure_logging(level: str = "INFO") -> None:
     """Write one JSON object a line to standard error, through the standard library."""
     logging.basicConfig(format="%(message)s", level=level, stream=sys.stderr)
+    for talkative in ("stripe", "httpx", "httpcore"):
+        # At their most talkative they log bodies, which hold the secrets of buyers' payments.
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

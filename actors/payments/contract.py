@@ -35,6 +35,11 @@ class StripeRefused(Exception):
         self.code = code
         self.message = message
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is not the request that is wrong, but the key that it was made with."""
+        return self.code in ("unauthorized", "forbidden")
+
 
 class Secret(str):
     """Text that no log shows."""

@@ -12,6 +12,7 @@ from actors.contract import Owners
 from actors.payments import inbox, pursuit
 from actors.payments.contract import (
     Declined,
+    DeskGone,
     Notice,
     NotNow,
     Opened,
@@ -21,7 +22,7 @@ from actors.payments.contract import (
     StripeRefused,
 )
 from actors.payments.inbox import Inbox
-from actors.payments.news import encode_news, of_facts, of_intent
+from actors.payments.news import message_of, of_intent
 from actors.payments.pursuit import Pursuit
 from actors.payments.reconciler import Reconciler
 from actors.payments.telling import Telling
@@ -30,7 +31,7 @@ from engine.domain.outcomes import UnsettledPayment
 from engine.journal.catalogue import Catalogue
 from engine.journal.contract import Unavailable
 from engine.journal.keys import partition_of
-from engine.journal.streams import Incoming, StreamKind, Streams
+from engine.journal.streams import StreamKind, Streams
 from engine.limits import (
     PARTITIONS,
     RECONCILE_EVERY_SECONDS,
@@ -108,18 +109,23 @@ class PaymentDesk:
             except BadBody as error:
                 log.error("notice_unreadable", id=notice.event_id, reason=str(error))
                 continue
-            news = [] if event.facts is None else of_facts(event.facts)
-            if news:
-                about = "" if event.facts is None else getattr(event.facts, "event_id", "")
-                message = Incoming(event.id, event.kind, encode_news(news), at_ms, about)
-                messages.append((partition_of(about), message))
+            message = message_of(event, at_ms)
+            if message is not None:
+                messages.append((partition_of(message.event_id), message))
         if messages:
             await self._streams.put_many(messages)
 
     async def reconcile(self, since: int | None = None) -> Report:
-        """Compare everything with Stripe once; see `Reconciler.run`."""
+        """See `actors.payments.contract.Payments`."""
         async with self._reconciling:
-            return await self._reconciler.run(since)
+            try:
+                return await self._reconciler.run(since)
+            except StripeRefused as error:
+                raise DeskGone(f"Stripe refuses: {error.code}") from error
+            except StripeAway as error:
+                raise DeskGone(f"Stripe does not answer: {error.reason}") from error
+            except Unavailable as error:
+                raise DeskGone(f"the store does not answer: {error}") from error
 
     async def work(self) -> None:
         """Work until cancelled.
@@ -140,7 +146,7 @@ class PaymentDesk:
             try:
                 await self.reconcile(since)
                 look_back_seconds = None
-            except (StripeAway, StripeRefused, Unavailable) as error:
+            except DeskGone as error:
                 log.warning("not_reconciled", error=str(error))
             await asyncio.sleep(RECONCILE_EVERY_SECONDS)
 

@@ -5,13 +5,15 @@ No text of Stripe's own goes into the inbox: it may hold names, addresses and se
 
 import msgspec
 
-from actors.payments.contract import ChargeFacts, DisputeFacts, Intent, Return
+from actors.payments.contract import ChargeFacts, DisputeFacts, Intent, Return, WebhookEvent
 from engine.domain.commands import (
     ObserveCharge,
     ObserveDispute,
     ObservePayment,
     ObserveRefund,
 )
+from engine.domain.ids import event_of_booking, is_booking_id
+from engine.journal.streams import Incoming
 
 Observation = ObservePayment | ObserveCharge | ObserveRefund | ObserveDispute
 Facts = Intent | Return | ChargeFacts | DisputeFacts
@@ -81,4 +83,20 @@ def of_facts(facts: Facts) -> list[Observation]:
                 facts.currency,
             )
         ]
+    if not facts.intent_id:
+        return []  # of a charge that had no PaymentIntent: ours have one
     return [ObserveDispute("", facts.intent_id, facts.dispute_id, facts.status)]
+
+
+def message_of(event: WebhookEvent, at_ms: int) -> Incoming | None:
+    """Return what the inbox keeps of Stripe's event, None if it tells us nothing.
+
+    Args:
+        at_ms: when it was received, Unix milliseconds.
+    """
+    news = [] if event.facts is None else of_facts(event.facts)
+    if not news:
+        return None
+    booking_id = news[0].booking_id
+    about = event_of_booking(booking_id) if is_booking_id(booking_id) else ""
+    return Incoming(event.id, event.kind, encode_news(news), at_ms, about)

@@ -34,6 +34,9 @@ log = structlog.get_logger(__name__)
 
 GROUP = Group("payments", StreamKind.EFFECTS)
 
+#: How long until a key that Stripe does not take may have been put right, seconds.
+_KEY_SECONDS = 30.0
+
 _OURS = (PaymentAuthorised, PaymentClosing, PaymentGivenUp, PaymentReturning, RefundRequested)
 
 
@@ -78,6 +81,8 @@ class Pursuit:
         except StripeAway as error:
             raise RetryLater(error.retry_after_seconds, error.reason) from error
         except StripeRefused as error:
+            if error.is_ours:
+                raise RetryLater(_KEY_SECONDS, f"{error.code}: {error.message}") from error
             raise Hopeless(f"{error.code}: {error.message}") from error
         except Unavailable as error:
             raise RetryLater(1.0, str(error)) from error
@@ -141,6 +146,8 @@ class Pursuit:
                 booking_id, event_id, payment.intent_id, amount_minor, number
             )
         except StripeRefused as error:
+            if error.is_ours:
+                raise
             log.error("refund_refused", booking_id=booking_id, code=error.code)
             return [ObserveRefund(booking_id, "", number, "failed", amount_minor, error.code)]
         if made.status in ("pending", "requires_action"):

@@ -10,7 +10,15 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from actors.consumer import Hopeless, RetryLater
-from actors.payments.contract import Intent, Notice, Repair, Report, Stripe
+from actors.payments.contract import (
+    Intent,
+    Notice,
+    Repair,
+    Report,
+    Stripe,
+    StripeAway,
+    StripeRefused,
+)
 from actors.payments.news import of_intent
 from actors.payments.pursuit import Pursuit
 from actors.payments.telling import Telling
@@ -119,12 +127,19 @@ class Reconciler:
             await asyncio.gather(*(self._look(report, intent) for intent in ours))
 
     async def _look(self, report: Report, intent: Intent) -> None:
-        await self._compare(
-            report,
-            intent.booking_id,
-            f"Stripe says {intent.status}",
-            lambda: self._pursuit.tell(intent.booking_id, of_intent(intent)),
-        )
+        booking_id = intent.booking_id
+
+        async def tell() -> None:
+            booking = await self._telling.booking(booking_id)
+            payment = None if booking is None else booking.payment
+            if payment is None or payment.intent_id in ("", intent.intent_id):
+                await self._pursuit.tell(booking_id, of_intent(intent))
+            elif intent.status not in ("succeeded", "canceled"):
+                # Opened by a call that seemed to have failed: nobody has its secret.
+                log.warning("orphan_closed", booking_id=booking_id, intent_id=intent.intent_id)
+                await self._stripe.cancel(intent.intent_id)
+
+        await self._compare(report, booking_id, f"Stripe says {intent.status}", tell)
 
     async def _compare(
         self, report: Report, booking_id: str, reason: str, step: Callable[[], Awaitable[None]]
@@ -135,8 +150,8 @@ class Reconciler:
                 before = await self._telling.booking(booking_id)
                 await step()
                 after = await self._telling.booking(booking_id)
-            except (RetryLater, Hopeless) as error:
-                report.troubles.append(f"{booking_id}: {error.args[-1]}")
+            except (RetryLater, Hopeless, StripeAway, StripeRefused) as error:
+                report.troubles.append(f"{booking_id}: {', '.join(map(str, error.args))}")
                 return
         if _in_words(before) != _in_words(after):
             repair = Repair(booking_id, reason, _in_words(before), _in_words(after))
