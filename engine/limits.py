@@ -108,9 +108,10 @@ PAYMENT_DEADLINE_MS = 15_000
 #: How often everything open is compared with Stripe, seconds: at 25 calls a second this
 #: leaves room for 1 500 payments that wait at the same time.
 RECONCILE_EVERY_SECONDS = 60.0
-#: How far back payments and lost webhooks are looked for, seconds: ten rounds, and at the
-#: start as long as Stripe itself tries to deliver.
-RECONCILE_LOOK_BACK_SECONDS = 600
+#: How far back payments and lost webhooks are looked for, seconds: longer than most holds
+#: last, so that a list of a hundred tells of what would else be asked one by one; and at
+#: the start as long as Stripe itself tries to deliver.
+RECONCILE_LOOK_BACK_SECONDS = 900
 RECONCILE_FIRST_LOOK_BACK_SECONDS = 3 * 86_400
 #: A payment is given this long to report by itself, seconds, before Stripe is asked.
 RECONCILE_YOUNGER_SECONDS = 20
@@ -201,3 +202,19 @@ KEEP_SECONDS = 10.0
 HELD_PAGE_MESSAGES = 256
 #: Undelivered messages counted one by one, where the server itself has lost count.
 LAG_COUNTED_MAX = 10_000
+
+# -- tickets -----------------------------------------------------------------------
+
+#: Units of one booking: as many as one line may have, and fewer than the two digits by
+#: which a ticket id tells the units of a booking apart can count (32 x 32).
+BOOKING_UNITS_MAX = 1_000
+#: Tickets in one PDF: four seconds of drawing. Whoever has more gets them one by one.
+PDF_TICKETS_MAX = 100
+#: Files of tickets drawn at once by one gateway. Drawing is work for the processor: more
+#: would only have sales wait for it.
+DRAWN_AT_ONCE_MAX = 2
+#: Requests for files that may wait for that, before a gateway answers 503 `overloaded`: a
+#: second of work.
+DRAWINGS_WAITING_MAX = 32
+#: Bytes of drawn files that one gateway keeps to give out again.
+DRAWINGS_KEPT_BYTES = 16 * 1_048_576

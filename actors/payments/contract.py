@@ -249,7 +249,7 @@ class Payments(Protocol):
 
         Args:
             since: Unix seconds; how far back closed payments and lost webhooks are looked
-                for, ten minutes if None.
+                for, a quarter of an hour if None.
 
         Raises:
             DeskGone: it could not be done.

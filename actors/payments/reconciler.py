@@ -23,8 +23,9 @@ from actors.payments.news import of_intent
 from actors.payments.pursuit import Pursuit
 from actors.payments.telling import Telling
 from engine.domain.booking import Booking
-from engine.domain.ids import is_booking_id
+from engine.domain.ids import event_of_booking, is_booking_id
 from engine.domain.outcomes import UnsettledPayment
+from engine.domain.payment import Payment, PaymentState
 from engine.journal.catalogue import Catalogue
 from engine.limits import (
     RECONCILE_AT_ONCE,
@@ -70,9 +71,9 @@ class Reconciler:
         report = Report()
         since = int(time.time()) - RECONCILE_LOOK_BACK_SECONDS if since is None else since
         await self._undelivered(report, since)
-        for event_id in await self._catalogue.awake():
-            await self._event(report, event_id)
         await self._recent(report, since)
+        for event_id in await self._catalogue.awake():
+            await self._event(report, event_id, since)
         log.info(
             "reconciled",
             notices=report.notices,
@@ -94,7 +95,7 @@ class Reconciler:
                 after = notices[-1].event_id
             report.notices += len(notices)
 
-    async def _event(self, report: Report, event_id: str) -> None:
+    async def _event(self, report: Report, event_id: str, since: int) -> None:
         """Take every payment of an event that waits for Stripe a step on."""
         oldest_ms = (time.time() - RECONCILE_YOUNGER_SECONDS) * 1_000
         try:
@@ -102,7 +103,11 @@ class Reconciler:
         except RetryLater as error:
             report.troubles.append(f"{event_id}: {error.reason}")
             return
-        due = [one for one in waiting if one.payment.opened_at_ms <= oldest_ms]
+        due = [
+            one
+            for one in waiting
+            if one.payment.opened_at_ms <= oldest_ms and not _was_listed(one.payment, since)
+        ]
         report.unsettled += len(due)
         await asyncio.gather(*(self._settle(report, one) for one in due))
 
@@ -122,24 +127,42 @@ class Reconciler:
             intents, more = await self._stripe.opened_since(since, after)
             if intents:
                 after = intents[-1].intent_id
-            ours = [one for one in intents if is_booking_id(one.booking_id)]
-            report.recent += len(ours)
-            await asyncio.gather(*(self._look(report, intent) for intent in ours))
+            by_event: dict[str, list[Intent]] = {}
+            for intent in intents:
+                if is_booking_id(intent.booking_id):
+                    event_id = event_of_booking(intent.booking_id)
+                    by_event.setdefault(event_id, []).append(intent)
+                    report.recent += 1
+            for event_id, page in by_event.items():
+                await self._page(report, event_id, page)
 
-    async def _look(self, report: Report, intent: Intent) -> None:
-        booking_id = intent.booking_id
+    async def _page(self, report: Report, event_id: str, intents: list[Intent]) -> None:
+        """Look at what differs; nearly always that is nothing, and one question tells."""
+        try:
+            bookings = await self._telling.bookings(event_id, [one.booking_id for one in intents])
+        except RetryLater as error:
+            report.troubles.append(f"{event_id}: {error.reason}")
+            return
+        differing = [
+            self._look(report, intent, booking)
+            for intent, booking in zip(intents, bookings, strict=True)
+            if not _agrees(intent, booking)
+        ]
+        await asyncio.gather(*differing)
 
-        async def tell() -> None:
-            booking = await self._telling.booking(booking_id)
-            payment = None if booking is None else booking.payment
-            if payment is None or payment.intent_id in ("", intent.intent_id):
-                await self._pursuit.tell(booking_id, of_intent(intent))
+    async def _look(self, report: Report, intent: Intent, booking: Booking | None) -> None:
+        payment = None if booking is None else booking.payment
+        orphan = payment is not None and payment.intent_id not in ("", intent.intent_id)
+
+        async def step() -> None:
+            if not orphan:
+                await self._pursuit.tell(intent.booking_id, of_intent(intent))
             elif intent.status not in ("succeeded", "canceled"):
                 # Opened by a call that seemed to have failed: nobody has its secret.
-                log.warning("orphan_closed", booking_id=booking_id, intent_id=intent.intent_id)
+                log.warning("orphan_closed", booking_id=intent.booking_id, id=intent.intent_id)
                 await self._stripe.cancel(intent.intent_id)
 
-        await self._compare(report, booking_id, f"Stripe says {intent.status}", tell)
+        await self._compare(report, intent.booking_id, f"Stripe says {intent.status}", step)
 
     async def _compare(
         self, report: Report, booking_id: str, reason: str, step: Callable[[], Awaitable[None]]
@@ -157,6 +180,27 @@ class Reconciler:
             repair = Repair(booking_id, reason, _in_words(before), _in_words(after))
             log.warning("payment_repaired", **{name: getattr(repair, name) for name in _FIELDS})
             report.repairs.append(repair)
+
+
+def _was_listed(payment: Payment, since: int) -> bool:
+    """Tell whether a payment waits for its buyer only, and Stripe's list has told of it."""
+    return payment.state is PaymentState.OPEN and payment.opened_at_ms >= since * 1_000
+
+
+def _agrees(intent: Intent, booking: Booking | None) -> bool:
+    """Tell whether an intent has nothing to say that its booking has not heard."""
+    payment = None if booking is None else booking.payment
+    if payment is None or payment.intent_id != intent.intent_id:
+        return False
+    if intent.refunded_minor > payment.refunded_minor and not payment.refunding:
+        return False
+    if intent.status == "succeeded":
+        return bool(payment.captured_minor)
+    if intent.status == "canceled":
+        return payment.state is PaymentState.CLOSED
+    if intent.status == "requires_capture":
+        return payment.state is not PaymentState.OPEN
+    return not intent.failure or intent.failure in payment.failures
 
 
 _FIELDS = Repair.__struct_fields__

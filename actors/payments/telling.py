@@ -55,9 +55,14 @@ class Telling:
 
     async def booking(self, booking_id: str) -> Booking | None:
         """Return a booking as it stands, None if there is none."""
-        command = ReadBooking(booking_id, _OURSELVES)
-        (outcome,) = await self.tell(event_of_booking(booking_id), [command])
-        return outcome.booking if isinstance(outcome, Shown) else None
+        (booking,) = await self.bookings(event_of_booking(booking_id), [booking_id])
+        return booking
+
+    async def bookings(self, event_id: str, booking_ids: Sequence[str]) -> list[Booking | None]:
+        """Return bookings of one event as they stand, None for those that there are not."""
+        commands = [ReadBooking(booking_id, _OURSELVES) for booking_id in booking_ids]
+        outcomes = await self.tell(event_id, commands)
+        return [one.booking if isinstance(one, Shown) else None for one in outcomes]
 
     async def unsettled(self, event_id: str) -> list[UnsettledPayment]:
         """Return every payment of an event that waits for Stripe."""
