@@ -105,7 +105,7 @@ def _check_answers(calls: Sequence[Call], reading: Reading, *, complete: bool) -
             continue
         if call.seen is None:
             raise Violation("I2", f"a grant without a booking: {call}")
-        _check_shown(call, call.seen, bookings)
+        _check_shown(call, call.seen, bookings, reading.versions)
         if call.what != HOLD:
             continue
         booking_id = call.seen.booking_id
@@ -121,7 +121,12 @@ def _check_answers(calls: Sequence[Call], reading: Reading, *, complete: bool) -
     return _check_unasked(calls, reading, keys) if complete else 0
 
 
-def _check_shown(call: Call, seen: Seen, bookings: Mapping[str, Booking]) -> None:
+def _check_shown(
+    call: Call,
+    seen: Seen,
+    bookings: Mapping[str, Booking],
+    versions: Mapping[str, list[Booking]],
+) -> None:
     booking = bookings.get(seen.booking_id)
     if booking is None:
         raise Violation("I2", f"not in the journal: {call}")
@@ -131,7 +136,8 @@ def _check_shown(call: Call, seen: Seen, bookings: Mapping[str, Booking]) -> Non
         version = booking.as_placed()
     else:
         version = _version(booking, len(seen.history))
-    if seen != Seen.of(version):
+    paying = () if call.what == HOLD else versions.get(seen.booking_id, ())
+    if seen not in (Seen.of(version), *map(Seen.of, paying)):
         raise Violation("I2", f"answered {seen}, journalled {booking}")
     if call.what == RELEASE and seen.status != Status.CANCELLED:
         raise Violation("I2", f"released and still there: {call}")

@@ -1,6 +1,6 @@
 """A journal read entry by entry, with what must hold at each of them."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 
 from engine.domain.apply import apply, finish_entry
@@ -25,6 +25,8 @@ class Reading:
         self.entries = 0
         self.shortages_checked = 0
         self.placed = dict.fromkeys(base.bookings)
+        #: Every state that a booking with a payment has been in: more than its status moves.
+        self.versions: dict[str, list[Booking]] = defaultdict(list)
         self._stamped = stamped
         self._digests = digests
         self.first = base.sequence
@@ -45,6 +47,7 @@ class Reading:
                 apply(self.state, record)
             except KeyError as error:
                 raise Violation("I3", f"{entry.position} is about {error}, never held") from error
+            self._note_version(getattr(record, "booking_id", ""))
         finish_entry(self.state, entry.sequence, entry.at_ms)
         _as_violation(check_turn, self.state)
         self._check_here()
@@ -58,6 +61,11 @@ class Reading:
                 continue
             if booking.expires_at_ms <= settled_at_ms:
                 raise Violation("I9", f"{booking.booking_id} is held for ever")
+
+    def _note_version(self, booking_id: str) -> None:
+        booking = self.state.bookings.get(booking_id)
+        if booking is not None and booking.payment is not None:
+            self.versions[booking_id].append(booking)
 
     def _check_place(self, entry: Entry) -> None:
         position = entry.position

@@ -11,25 +11,33 @@ from engine.journal.embedded import EmbeddedStore
 from tests.end_to_end.by_hand import HandEvent
 from tests.end_to_end.far import Far, far_service
 from tests.end_to_end.service import Service
+from tests.end_to_end.shop import Shop
 
 
 @pytest.fixture(scope="session")
-def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service of the whole run; drills take `service`."""
-    running = Service(tmp_path_factory.mktemp("service"), gateways=2)
+def shared_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """The service of the whole run and its Stripe; drills take `service`, or `shop`."""
+    running = Shop(tmp_path_factory.mktemp("shop"), gateways=2)
     try:
         yield running
     finally:
-        running.close()
+        running.end()
 
 
 @pytest.fixture
-def service(shared_service: Service) -> Service:
+def shop(shared_shop: Shop) -> Iterator[Shop]:
+    """A running service with two gateways, and its Stripe, of which nothing goes wrong yet."""
+    if not shared_shop.service.alive():
+        shared_shop.close()
+        shared_shop.start()
+    yield shared_shop
+    shared_shop.sandbox.clear_faults()
+
+
+@pytest.fixture
+def service(shop: Shop) -> Service:
     """A running service with two gateways. Every drill has an event of its own."""
-    if not shared_service.alive():
-        shared_service.close()
-        shared_service.start()
-    return shared_service
+    return shop.service
 
 
 @pytest.fixture(scope="session")
