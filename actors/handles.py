@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.contract import OwnerGone, Owners
 from actors.declare import (
+    DESK,
     AuditEvent,
     KillOnNode,
     OwnerSettings,
@@ -79,8 +80,11 @@ class RayOwners:
     def _handle(self, event_id: str) -> Any:
         handle = self._handles.get(event_id)
         if handle is None:
-            handle = self._handles[event_id] = owner(event_id, self._settings)
+            handle = self._handles[event_id] = self._start(event_id)
         return handle
+
+    def _start(self, event_id: str) -> Any:
+        return owner(event_id, self._settings)
 
 
 class RayPayments:
@@ -113,7 +117,23 @@ class RayPayments:
         try:
             self.start()
             answer: bytes = await getattr(self._handle, method).remote(argument)
+        except RayTaskError as error:
+            # The desk says why; Ray would add the trace of its process.
+            raise DeskGone(str(error.cause)) from error
         except (RayError, ConnectionError) as error:
             self._handle = None
             raise DeskGone(f"{type(error).__name__}: {error}") from error
         return answer
+
+
+class RayWards(RayOwners):
+    """Whom the warden looks after: the owners, and the payment desk by a name of its own."""
+
+    def __init__(self, settings: OwnerSettings, payments: PaymentSettings) -> None:
+        super().__init__(settings)
+        self._payments = payments
+
+    def _start(self, name: str) -> Any:
+        if name == DESK:
+            return the_payments(self._payments, RayOwners(self._settings))
+        return super()._start(name)

@@ -1,5 +1,6 @@
 """Every error a client can get: one table from code to status, and its document (RFC 9457)."""
 
+import math
 import random
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -155,7 +156,7 @@ class Problem(Exception):
     def headers(self) -> dict[str, str]:
         """Return the headers that go with it."""
         if self.kind.status in (429, 503):
-            return {"retry-after": str(self.retry_after or _jittered_seconds())}
+            return {"retry-after": str(self.retry_after or jittered(1.0))}
         if self.kind.status == 401:
             return {"www-authenticate": 'Bearer realm="onsale"'}
         return {}
@@ -165,9 +166,9 @@ class Problem(Exception):
         return msgspec.json.encode(self.document(instance, request_id))
 
 
-def _jittered_seconds() -> int:
-    """Return 1 to 3: clients that were turned away together do not come back together."""
-    return random.randint(1, 3)  # noqa: S311 - spreads load, guards nothing
+def jittered(seconds: float) -> int:
+    """Return up to 2 seconds more: who was turned away together does not come back together."""
+    return max(1, math.ceil(seconds)) + random.randint(0, 2)  # noqa: S311 - guards nothing
 
 
 def of_refusal(refused: Refused, sequence: int | None = None) -> Problem:

@@ -9,10 +9,8 @@ import time
 from starlette.types import Scope
 
 from actors.payments.contract import Intent
-from actors.payments.news import encode_news, of_facts
+from actors.payments.news import message_of
 from actors.payments.webhooks import BadBody, BadSignature, read, verify
-from engine.domain.ids import event_of_booking, is_booking_id
-from engine.journal.streams import Incoming
 from engine.limits import WEBHOOK_BYTES_MAX
 from gateway import metrics
 from gateway.exchange import Exchange
@@ -48,14 +46,11 @@ class WebhookRoute:
         except BadBody as error:
             metrics.WEBHOOKS.labels("unreadable").inc()
             raise Problem("bad_webhook", str(error)) from error
-        news = [] if event.facts is None else of_facts(event.facts)
-        if not news:
+        message = message_of(event, now_ms)
+        if message is None:
             # A type that we do not follow, or a payment that is not one of ours.
             metrics.WEBHOOKS.labels("not_ours").inc()
         else:
-            booking_id = news[0].booking_id
-            about = event_of_booking(booking_id) if is_booking_id(booking_id) else ""
-            message = Incoming(event.id, event.kind, encode_news(news), now_ms, about)
             await self._paying.inbox.put(message)
             metrics.WEBHOOKS.labels("kept").inc()
             if isinstance(event.facts, Intent):

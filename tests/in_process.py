@@ -47,11 +47,13 @@ class LocalOwners:
     """Owners in this process; keeps `actors.contract.Owners`.
 
     `instead` is what is replied without asking an owner, None to ask: an owner that is
-    gone, one that recovers for ever.
+    gone, one that recovers for ever. `ahead_ms` is how far the owners' clocks are ahead of
+    the machine's: what is due is done with the next command.
     """
 
     def __init__(self, journal: Callable[[str], Journal]) -> None:
         self.instead: Reply | OwnerGone | None = None
+        self.ahead_ms = 0
         self._journal = journal
         self._owners: dict[str, EventOwner] = {}
         self._incarnations = 0
@@ -78,7 +80,7 @@ class LocalOwners:
             self._incarnations += 1
             owner = self._owners[event_id] = EventOwner(
                 self._journal(event_id),
-                TurnClock(),
+                TurnClock(monotonic_ns=lambda: time.monotonic_ns() + self.ahead_ms * 1_000_000),
                 self._incarnations.to_bytes(8, "big"),
                 lambda _phase: self._owners.pop(event_id, None),
             )

@@ -92,6 +92,7 @@ def message_of(event: WebhookEvent, at_ms: int) -> Incoming | None:
     """Return what the inbox keeps of Stripe's event, None if it tells us nothing.
 
     Args:
+        event: as it was read.
         at_ms: when it was received, Unix milliseconds.
     """
     news = [] if event.facts is None else of_facts(event.facts)

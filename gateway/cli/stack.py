@@ -118,11 +118,12 @@ class Stack:
                 f"tokens would be signed with a secret that everybody knows on {self._host}",
                 "Set ONSALE_AUTH_SECRET (32 characters or more), or listen on 127.0.0.1.",
             )
+        account = _account(settings)
         self._listener = self._exits.enter_context(self._listen())
         self._exits.enter_context(locked(settings.data_dir))
         self._start_store()
         self._start_ray()
-        self._start_payments()
+        self._account = account or self._start_sandbox()
         self._share_metrics()
         self._gateways = [self._start_gateway() for _ in range(self._count)]
         self._await_ready()
@@ -193,33 +194,19 @@ class Stack:
                 "Check that RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH gives the cluster's token.",
             ) from error
 
-    def _start_payments(self) -> None:
-        """Use the account that is set, or a sandbox of our own."""
-        settings = self._settings
-        if settings.stripe_api_key is None:
-            self._sandbox = Sandbox(settings.data_dir / "stripe-sandbox", self.runtime.url)
-            try:
-                self._sandbox.start()
-            except SandboxDied as error:
-                raise CannotStart(
-                    f"the Stripe sandbox did not start: {error.args[0]}",
-                    f"See {settings.data_dir}/stripe-sandbox/sandbox.log.",
-                ) from error
-            self._account = self._sandbox.account
-            self.runtime.stripe_sandbox_url = self._account.api_base
-        elif settings.stripe_webhook_secret is None:
+    def _start_sandbox(self) -> Account:
+        """Start a Stripe of our own, and return its account."""
+        data_dir = self._settings.data_dir
+        self._sandbox = Sandbox(data_dir / "stripe-sandbox", self.runtime.url)
+        try:
+            self._sandbox.start()
+        except SandboxDied as error:
             raise CannotStart(
-                "STRIPE_API_KEY is set and STRIPE_WEBHOOK_SECRET is not",
-                "Set it to the signing secret of the webhook endpoint (whsec_…).",
-            )
-        else:
-            secrets = settings.stripe_webhook_secret.get_secret_value().split(",")
-            self._account = Account(
-                settings.stripe_api_key.get_secret_value(),
-                settings.stripe_api_base,
-                settings.stripe_publishable_key,
-                tuple(secret.strip() for secret in secrets if secret.strip()),
-            )
+                f"the Stripe sandbox did not start: {error.args[0]}",
+                f"See {data_dir}/stripe-sandbox/sandbox.log.",
+            ) from error
+        self.runtime.stripe_sandbox_url = self._sandbox.account.api_base
+        return self._sandbox.account
 
     def _start_gateway(self) -> subprocess.Popen[bytes]:
         settings = self._settings
@@ -325,6 +312,26 @@ class Stack:
             self._store.stop()
             self._store = None
         self._exits.close()
+
+
+def _account(settings: Settings) -> Account | None:
+    """Return the Stripe account that is set, None if none is."""
+    if settings.stripe_api_key is None:
+        return None
+    given = settings.stripe_webhook_secret
+    secrets = [] if given is None else given.get_secret_value().split(",")
+    secrets = [secret.strip() for secret in secrets if secret.strip()]
+    if not secrets:
+        raise CannotStart(
+            "STRIPE_API_KEY is set and STRIPE_WEBHOOK_SECRET is not",
+            "Set it to the signing secret of the webhook endpoint (whsec_…).",
+        )
+    return Account(
+        settings.stripe_api_key.get_secret_value(),
+        settings.stripe_api_base,
+        settings.stripe_publishable_key,
+        tuple(secrets),
+    )
 
 
 def _hang_up(process: subprocess.Popen[bytes]) -> None:

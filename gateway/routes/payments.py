@@ -8,13 +8,13 @@ import msgspec
 from fastapi import APIRouter, Body, Query
 from starlette.responses import JSONResponse
 
-from actors.payments.contract import Declined, DeskGone, NotNow
-from engine.domain.commands import OpenPayment, ReadBooking, RequestRefund
+from actors.payments.contract import Declined, DeskGone, NotNow, Opened
+from engine.domain.commands import OpenPayment, RequestRefund
 from engine.domain.outcomes import PaymentShown, Refusal, Shown, UnsettledPayment
 from engine.domain.payment import Part
 from engine.limits import PAYMENT_DEADLINE_MS
 from gateway.bodies import PaymentBody, RefundBody, invalid
-from gateway.problems import Problem
+from gateway.problems import Problem, jittered
 from gateway.routes.bookings import ask_about, view_of
 from gateway.routes.common import (
     ASKING,
@@ -27,6 +27,7 @@ from gateway.routes.common import (
     TheService,
     problems,
 )
+from gateway.service import Service
 from gateway.views import BookingView, PaymentIntentView, ReconciliationView, rfc3339
 
 #: Stripe lists events of the last thirty days.
@@ -63,31 +64,39 @@ async def open_payment(
     The time to pay begins when this is answered: what Stripe took to answer is added to
     the hold. A free booking is confirmed at once.
     """
-    outcome, _ = await ask_about(booking_id, service, OpenPayment(booking_id, principal.caller))
+    command = OpenPayment(booking_id, principal.caller)
+    outcome, _ = await ask_about(booking_id, service, command)
     if isinstance(outcome, Shown):
         return JSONResponse(view_of(outcome))
     assert isinstance(outcome, PaymentShown)
     unsettled = UnsettledPayment(booking_id, outcome.booking.customer, outcome.payment)
-    try:
-        async with asyncio.timeout(PAYMENT_DEADLINE_MS / 1_000):
-            opened = await service.paying.payments.open(unsettled)
-    except TimeoutError as error:
-        raise Problem("payments_unavailable") from error
-    if isinstance(opened, NotNow):
-        seconds = max(1, round(opened.retry_after_seconds))
-        raise Problem("payments_unavailable", retry_after=seconds)
-    if isinstance(opened, Declined):
-        raise Problem("payment_refused", f"Stripe says: {opened.code}.")
-    now, _ = await ask_about(booking_id, service, ReadBooking(booking_id, principal.caller))
-    assert isinstance(now, Shown)
+    opened = await _open_at_stripe(unsettled, service)
+    # What Stripe said may have ended it: it is paid already, or the last card has failed.
+    outcome, _ = await ask_about(booking_id, service, command)
+    if isinstance(outcome, Shown):
+        return JSONResponse(view_of(outcome))
+    assert isinstance(outcome, PaymentShown)
     return {
         "payment_intent_id": opened.intent_id,
         "client_secret": opened.client_secret,
         "publishable_key": service.paying.publishable_key,
         "amount": outcome.payment.amount_minor,
         "currency": outcome.event.currency,
-        "expires_at": rfc3339(now.booking.expires_at_ms),
+        "expires_at": rfc3339(outcome.booking.expires_at_ms),
     }
+
+
+async def _open_at_stripe(unsettled: UnsettledPayment, service: Service) -> Opened:
+    try:
+        async with asyncio.timeout(PAYMENT_DEADLINE_MS / 1_000):
+            opened = await service.paying.payments.open(unsettled)
+    except TimeoutError as error:
+        raise Problem("payments_unavailable") from error
+    if isinstance(opened, NotNow):
+        raise Problem("payments_unavailable", retry_after=jittered(opened.retry_after_seconds))
+    if isinstance(opened, Declined):
+        raise Problem("payment_refused", f"Stripe says: {opened.code}.")
+    return opened
 
 
 @router.post(
