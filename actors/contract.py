@@ -4,6 +4,9 @@ from typing import Any, Protocol
 
 from actors.wire import Health
 
+#: What the warden calls the payment desk, beside the ids of events.
+DESK = "payments"
+
 
 class OwnerGone(Exception):
     """The owner died or could not be reached; it may or may not have decided.

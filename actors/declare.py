@@ -13,15 +13,17 @@ from ray.util.metrics import Histogram
 
 from actors.audit import audit
 from actors.clock import TurnClock
-from actors.contract import MortalOwners, Owners
+from actors.contract import DESK, MortalOwners, Owners
+from actors.group_commit import Backoff
 from actors.owner import EventOwner, Phase
 from actors.payments.account import open_account
 from actors.payments.desk import PaymentDesk, decode_unsettled, encode_opened, encode_report
 from actors.process import configure_logging, kill_process, process_started, tune_interpreter
 from actors.warden import Warden
-from actors.wire import decode_facts, encode_facts, encode_reply
+from actors.wire import Health, decode_facts, encode_facts, encode_reply
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
+from engine.journal.contract import Unavailable
 from engine.journal.redis import RedisJournal
 from engine.journal.redis_streams import RedisStreams
 
@@ -98,7 +100,7 @@ class WardenActor:
 
     def __init__(self, owners: MortalOwners, redis_url: str) -> None:
         configure_logging()
-        self._warden = Warden(owners, Catalogue(connect(redis_url)))
+        self._warden = Warden(owners, Catalogue(connect(redis_url)), always=[DESK])
         self._watching = asyncio.get_running_loop().create_task(self._warden.watch())
         self._watching.add_done_callback(_end_process)
 
@@ -129,7 +131,8 @@ class PaymentActor:
 
     def __init__(self, settings: PaymentSettings, owners: Owners) -> None:
         configure_logging()
-        client = connect(settings.redis_url)
+        self._nonce = secrets.token_bytes(8)
+        catalogue = Catalogue(connect(settings.redis_url))
         #: On Ray's own metrics page: this process has no other.
         self._waits = Histogram(
             "onsale_stripe_wait_seconds",
@@ -146,14 +149,33 @@ class PaymentActor:
                 self._note_wait,
             ),
             owners,
-            Catalogue(client),
+            catalogue,
             RedisStreams(connect(settings.redis_url)),
         )
-        self._working = asyncio.get_running_loop().create_task(self._desk.work())
+        self._working = asyncio.get_running_loop().create_task(self._work(catalogue))
         self._working.add_done_callback(_end_process)
 
     def __repr__(self) -> str:
         return "Payments"
+
+    async def _work(self, catalogue: Catalogue) -> None:
+        """Say whom to kill if this process answers nothing any more, then work."""
+        backoff = Backoff()
+        while True:
+            try:
+                await catalogue.sign(DESK, await self.health())
+                break
+            except Unavailable:
+                await backoff.pause()
+        await self._desk.work()
+
+    async def health(self) -> bytes:
+        """Say who one is; see `Health`."""
+        node = ray.get_runtime_context().get_node_id()
+        pid = os.getpid()
+        return encode_reply(
+            Health(self._nonce.hex(), node, pid, process_started(pid), "working", 0, 0, 0)
+        )
 
     def _note_wait(self, operation: str, seconds: float) -> None:
         self._waits.observe(seconds, {"operation": operation})
@@ -169,7 +191,7 @@ class PaymentActor:
 
 def _end_process(task: asyncio.Task[None]) -> None:
     """End with the task that is the process' whole work: Ray starts another one."""
-    log.critical("warden_ended", exc_info=task.exception())
+    log.critical("work_ended", exc_info=task.exception())
     os._exit(1)
 
 

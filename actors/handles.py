@@ -5,9 +5,8 @@ from typing import Any
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from actors.contract import OwnerGone, Owners
+from actors.contract import DESK, OwnerGone, Owners
 from actors.declare import (
-    DESK,
     AuditEvent,
     KillOnNode,
     OwnerSettings,

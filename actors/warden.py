@@ -7,6 +7,7 @@ process that is frozen or caught in a loop looks alive to Ray.
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
@@ -49,9 +50,17 @@ class _Watch:
 
 
 class Warden:
-    """Probes owners every PROBE_EVERY_SECONDS, all at once."""
+    """Probes owners every PROBE_EVERY_SECONDS, all at once.
 
-    def __init__(self, owners: MortalOwners, catalogue: EventsInNeed) -> None:
+    Args:
+        always: names that `owners` and `catalogue` know beside those of events, and that
+            are always needed: the payment desk.
+    """
+
+    def __init__(
+        self, owners: MortalOwners, catalogue: EventsInNeed, always: Sequence[str] = ()
+    ) -> None:
+        self._always = always
         self._owners = owners
         self._catalogue = catalogue
         self._watched: dict[str, _Watch] = {}
@@ -80,7 +89,7 @@ class Warden:
         now_ms = time.time_ns() // 1_000_000
         awake = await self._catalogue.awake()
         opening = await self._catalogue.opening(now_ms, now_ms + WARM_UP_SECONDS * 1_000)
-        return sorted({*awake, *opening})
+        return sorted({*awake, *opening, *self._always})
 
     async def _probe(self, event_id: str, watch: _Watch) -> None:
         try:

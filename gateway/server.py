@@ -18,7 +18,7 @@ from msgspec import json
 
 from actors import runtime
 from actors.declare import OwnerSettings, PaymentSettings
-from actors.handles import RayOwners, RayPayments
+from actors.handles import RayOwners, RayPayments, RayWards
 from actors.process import configure_logging, tune_interpreter
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
@@ -31,6 +31,7 @@ from gateway.one_write import OneWriteProtocol
 from gateway.paying import Paying
 from gateway.rate_limits import RateLimits
 from gateway.service import Service
+from gateway.ticketing import make_ticketing
 
 #: How long requests under way may take once the gateway has taken leave, seconds: as long
 #: as REQUEST_DEADLINE_MS lets them, and the whole service still ends within ten.
@@ -85,18 +86,17 @@ def run(launch: Launch) -> None:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # Ray replaces the handler of SIGTERM: connect first, uvicorn installs its own later.
     runtime.join(launch.ray_address)
-    owners = RayOwners(OwnerSettings(launch.redis_url, launch.idle_seconds))
-    runtime.ensure_warden(owners, launch.redis_url)
-    payments = RayPayments(
-        PaymentSettings(
-            launch.redis_url,
-            launch.stripe_api_key,
-            launch.stripe_api_base,
-            launch.stripe_account_per_second,
-            launch.stripe_endpoint_per_second,
-        ),
-        owners,
+    owner_settings = OwnerSettings(launch.redis_url, launch.idle_seconds)
+    payment_settings = PaymentSettings(
+        launch.redis_url,
+        launch.stripe_api_key,
+        launch.stripe_api_base,
+        launch.stripe_account_per_second,
+        launch.stripe_endpoint_per_second,
     )
+    owners = RayOwners(owner_settings)
+    runtime.ensure_warden(RayWards(owner_settings, payment_settings), launch.redis_url)
+    payments = RayPayments(payment_settings, owners)
     payments.start()
     service = Service(
         owners,
@@ -110,6 +110,7 @@ def run(launch: Launch) -> None:
             launch.stripe_webhook_secrets,
             launch.stripe_publishable_key,
         ),
+        make_ticketing(launch.auth_secret, launch.ticket_secrets),
     )
     app = make_app(service, runtime.answers)
     config = uvicorn.Config(

@@ -100,6 +100,10 @@ class Catalogue:
         answer = await self._pipeline([("HGET", event_keys(event_id).document, "owner")])
         return answer[0] or None
 
+    async def sign(self, name: str, claimant: bytes) -> None:
+        """Have `claimant` say who does the work of this name, which is not that of an event."""
+        await self._pipeline([("HSET", event_keys(name).document, "owner", claimant)])
+
     async def awake(self) -> list[str]:
         """Return the ids of all events that need an owner, in order."""
         pages = await self._pipeline(("SMEMBERS", keys.awake) for keys in _PARTITIONS)
@@ -112,7 +116,7 @@ class Catalogue:
         )
         return sorted(member.decode() for page in pages for member in page)
 
-    async def _pipeline(self, commands: Iterable[tuple[str | int, ...]]) -> list[Any]:
+    async def _pipeline(self, commands: Iterable[tuple[str | int | bytes, ...]]) -> list[Any]:
         pipeline = self._redis.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)

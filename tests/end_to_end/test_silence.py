@@ -1,9 +1,11 @@
-"""Owners that do not answer, and owners that are not needed (FAULTS.md, 4)."""
+"""Processes that do not answer (FAULTS.md, 4)."""
 
+import asyncio
 import os
 import signal
 import time
 
+from actors.contract import DESK
 from tests.calls import GRANTED
 from tests.end_to_end.buyers import on_sale
 from tests.end_to_end.service import Service
@@ -23,3 +25,16 @@ async def test_a_frozen_owner_is_replaced_within_ten_seconds_without_any_help(se
         assert took < 10.0
         assert frozen.pid not in service.processes()
         await verify(buyers)
+
+
+async def test_a_frozen_payment_desk_is_replaced_within_ten_seconds_without_any_help(
+    service: Service,
+):
+    frozen = await service.owner(DESK)
+    assert frozen is not None
+    os.kill(frozen.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    while (await service.owner(DESK)) == frozen:
+        assert time.monotonic() - began < 10.0
+        await asyncio.sleep(0.05)
+    assert frozen.pid not in service.processes()

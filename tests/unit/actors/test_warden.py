@@ -285,3 +285,17 @@ async def test_a_warden_that_starts_without_the_store_begins_when_it_returns(
     catalogue.away = False
     await asyncio.sleep(2)
     assert owners.asked["a"] >= 1
+
+
+async def test_what_is_always_needed_is_asked_like_an_owner_and_killed_like_one(
+    owners, catalogue
+) -> None:
+    task = asyncio.create_task(Warden(owners, catalogue, always=["payments"]).watch())
+    try:
+        await asyncio.sleep(3)
+        assert owners.asked["payments"] >= 3
+        owners.mood["payments"] = Mood.SILENT
+        await asyncio.sleep(10)
+        assert owners.killed[:1] == ["payments"]
+    finally:
+        task.cancel()
