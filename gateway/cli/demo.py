@@ -1,8 +1,11 @@
 """`onsale demo`: a flash crowd fights over a few hundred tickets, and the audit proves it."""
 
 import json
+import tempfile
 import urllib.request
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -11,14 +14,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from gateway.auth import Tokens
+from gateway.cli import demo_payments
 from gateway.cli.audit import live_report
 from gateway.cli.console import people, read_settings
+from gateway.cli.demo_payments import PAYING_MAX, Winner
 from gateway.cli.stack import Stack, port_is_free
 from gateway.cli.up import show, started
 from gateway.settings import Settings
 from loadtests.crowd import Result, Spec, Template, run_crowd
 
 _PER_HOLD = 2
+_PRICE_MINOR = 4_500
+_PROGRESS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TimeElapsedColumn(),
+)
 
 
 def demo(
@@ -41,9 +53,14 @@ def demo(
         people.print(
             f"\n{event_id} has {tickets} tickets; {buyers:,} buyers want {_PER_HOLD} each."
         )
-        result = _storm(url, settings, event_id, buyers)
+        result, winners = _storm(url, settings, event_id, buyers)
         report = live_report(url, settings, event_id)
         proven = _verdict(result, report, tickets, stack.runtime.durability)
+        sandbox_url = stack.runtime.stripe_sandbox_url
+        if sandbox_url is None:
+            people.print("\nA real Stripe account is set up: nobody pays in a demo.")
+        elif proven:
+            proven = _payments(url, sandbox_url, settings, event_id, winners[:PAYING_MAX])
         if not once:
             people.print()
             show(stack.runtime, settings)
@@ -59,7 +76,10 @@ def _create_event(url: str, settings: Settings, tickets: int) -> str:
         "starts_at": (datetime.now(UTC) + timedelta(days=90)).isoformat(),
         "currency": "EUR",
         "venue": {"name": "Halle 1", "city": "Berlin", "country": "DE"},
-        "ticket_types": [{"code": "ga", "name": "Standing", "price": 4500, "capacity": tickets}],
+        "ticket_types": [
+            {"code": "ga", "name": "Standing", "price": _PRICE_MINOR, "capacity": tickets}
+        ],
+        "refund_policy": {"until_hours_before": 48, "percent": 100},
     }
     request = urllib.request.Request(  # noqa: S310 - our own service
         f"{url}/api/v1/events",
@@ -71,16 +91,13 @@ def _create_event(url: str, settings: Settings, tickets: int) -> str:
     return event_id
 
 
-def _storm(url: str, settings: Settings, event_id: str, buyers: int) -> Result:
-    """Let every buyer ask once, all at the same time."""
+def _storm(url: str, settings: Settings, event_id: str, buyers: int) -> tuple[Result, list[Winner]]:
+    """Let every buyer ask once, all at the same time; return who was granted a hold, too."""
     tokens = Tokens(settings.auth_secret.get_secret_value())
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=people) as progress:
+    with (
+        tempfile.TemporaryDirectory(prefix="onsale-demo-") as directory,
+        Progress(*_PROGRESS, console=people) as progress,
+    ):
         making = progress.add_task("buyers get their tokens", total=buyers)
         made = []
         for number in range(buyers):
@@ -90,6 +107,7 @@ def _storm(url: str, settings: Settings, event_id: str, buyers: int) -> Result:
         host, port = urlsplit(url).hostname, urlsplit(url).port
         assert host is not None
         assert port is not None
+        record = Path(directory) / "answers.jsonl"
         spec = Spec(
             host,
             port,
@@ -102,8 +120,43 @@ def _storm(url: str, settings: Settings, event_id: str, buyers: int) -> Result:
                 count=buyers,
             ),
             connections=256,
+            record=str(record),
         )
-        return run_crowd(spec, lambda done: progress.update(asking, completed=done))
+        result = run_crowd(spec, lambda done: progress.update(asking, completed=done))
+        return result, winners_of(record, made)
+
+
+def winners_of(record: Path, tokens: Sequence[str]) -> list[Winner]:
+    """Return the holds that a crowd was granted, from what it has recorded.
+
+    Args:
+        record: see `loadtests.crowd.Spec`.
+        tokens: in the order in which they asked, each once.
+    """
+    winners = []
+    with record.open() as lines:
+        for line in lines:
+            answer = json.loads(line)
+            if answer["status"] == 201:
+                booking_id: str = json.loads(answer["body"])["id"]
+                winners.append(Winner(booking_id, tokens[answer["number"]]))
+    return winners
+
+
+def _payments(
+    url: str, sandbox_url: str, settings: Settings, event_id: str, winners: Sequence[Winner]
+) -> bool:
+    """Let winners pay, and tell whether tickets and money agree."""
+    people.print(
+        f"\n{len(winners)} winners pay in the Stripe sandbox: one fails to, some need a second "
+        "card, one wants the money back."
+    )
+    purchases = demo_payments.purchases_of(winners)
+    with Progress(*_PROGRESS, console=people) as progress:
+        takings = demo_payments.pay(url, sandbox_url, purchases, progress)
+    books = demo_payments.books_of(sandbox_url, event_id)
+    report = live_report(url, settings, event_id)
+    return demo_payments.verdict(purchases, takings, books, report, _PRICE_MINOR, _PER_HOLD)
 
 
 def _verdict(result: Result, report: dict[str, Any], tickets: int, durability: str) -> bool:

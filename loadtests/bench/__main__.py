@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from loadtests.bench import report, rounds, verdict
 from loadtests.bench.rounds import Measured, Plan
 from loadtests.bench.servers import BenchFailed
-from loadtests.crowd import CrowdFailed
+from loadtests.crowd import LoadFailed
 
 _FULL = Plan(rounds=5, seconds=3.0, warmup_seconds=1.0, connections=(64, 256), buyers=5_000)
 _QUICK = Plan(rounds=1, seconds=0.6, warmup_seconds=0.4, connections=(64,), buyers=500)
@@ -116,7 +116,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         status = main()
-    except (BenchFailed, CrowdFailed) as failure:
+    except (BenchFailed, LoadFailed) as failure:
         console.print(f"[bold red]onsale bench:[/] {failure}", soft_wrap=True)
         status = 2
     except KeyboardInterrupt:

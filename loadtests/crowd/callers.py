@@ -9,7 +9,8 @@ from typing import IO, cast
 import msgspec
 from msgspec import Struct
 
-from loadtests.crowd.spec import CrowdFailed, Latency, Result, Spec, request_bytes
+from loadtests.crowd.spec import Result, Spec, latency_of, request_bytes
+from loadtests.own_process import LoadFailed
 
 _PROGRESS_SECONDS = 0.2
 #: Pauses between attempts to connect, seconds: first and longest.
@@ -58,7 +59,7 @@ class Crowd:
         """Send everything, and return once nothing is under way any more.
 
         Raises:
-            CrowdFailed: the server could not be reached for `patience_seconds`.
+            LoadFailed: the server could not be reached for `patience_seconds`.
         """
         spec, loop = self.spec, asyncio.get_running_loop()
         for _ in range(spec.connections):
@@ -121,7 +122,7 @@ class Crowd:
         """End without a result."""
         self.stopped = True
         if not self._finished.done():
-            self._finished.set_exception(CrowdFailed(reason))
+            self._finished.set_exception(LoadFailed(reason))
 
     def _stop(self) -> None:
         self.stopped = True
@@ -141,26 +142,17 @@ class Crowd:
     def _result(self) -> Result:
         cpu = time.process_time() - self._cpu_began
         elapsed_s = (self._last_ns - self._began_ns) / 1e9
-        ordered = sorted(self.latencies_ns)
-        count = len(ordered)
+        count = len(self.latencies_ns)
         return Result(
             requests=count,
             elapsed_s=round(elapsed_s, 4),
             rate=round(count / elapsed_s, 1) if count else 0.0,
             statuses={status.decode(): n for status, n in sorted(self.statuses.items())},
             codes={code.decode(): n for code, n in sorted(self.codes.items())},
-            latency_ms=Latency(*(_quantile_ms(ordered, q) for q in (0.5, 0.9, 0.99, 1.0))),
+            latency_ms=latency_of(self.latencies_ns),
             unknown=self.unknown,
             cpu_us=round(cpu * 1e6 / count, 1) if count else 0.0,
         )
-
-
-def _quantile_ms(ordered_ns: list[int], quantile: float) -> float:
-    """Return the value that this share of all does not exceed; 0 of nothing."""
-    if not ordered_ns:
-        return 0.0
-    index = min(len(ordered_ns) - 1, int(quantile * len(ordered_ns)))
-    return round(ordered_ns[index] / 1e6, 3)
 
 
 class Caller(asyncio.Protocol):

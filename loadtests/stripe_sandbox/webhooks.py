@@ -1,13 +1,12 @@
 """Webhooks: signed, sent side by side, repeated until they are taken."""
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import Callable, Iterable
 
 import msgspec
 from msgspec import Struct
 
+from loadtests.signature import sign
 from loadtests.stripe_sandbox.books import Books, Delivery
 from loadtests.stripe_sandbox.errors import Object
 from loadtests.stripe_sandbox.faults import Faults
@@ -41,13 +40,6 @@ class Errand(Struct):
     delivery: Delivery
     pause: float
     until: float
-
-
-def sign(payload: bytes, secret: str, now: int) -> str:
-    """Return the value of the `Stripe-Signature` header."""
-    signed = b"%d.%s" % (now, payload)
-    signature = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
-    return f"t={now},v1={signature}"
 
 
 class Courier:

@@ -1,43 +1,17 @@
 """The crowd counts what really happened, whatever the server does to it."""
 
 import asyncio
+import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import re
 
 import pytest
+import stripe
 
-from loadtests.crowd import CrowdFailed, Request, Result, Spec, Template, run_crowd
+from loadtests.crowd import LoadFailed, Request, Result, Spec, Template, Webhooks, run_crowd
 from loadtests.crowd.callers import Crowd
 from loadtests.crowd.spec import request_bytes
-
-Handler = Callable[[int, bytes, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def server(answer: Handler) -> AsyncIterator[int]:
-    """Serve requests one by one, numbered from 0 over all connections."""
-    numbers = iter(range(1_000_000))
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                _, found, rest = head.partition(b"content-length: ")
-                body = await reader.readexactly(int(rest.partition(b"\r\n")[0]) if found else 0)
-                await answer(next(numbers), head + body, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    running = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with running:
-        yield running.sockets[0].getsockname()[1]
-
-
-def http(status: int, body: bytes = b"{}", extra: bytes = b"") -> bytes:
-    return b"HTTP/1.1 %d X\r\n%scontent-length: %d\r\n\r\n%s" % (status, extra, len(body), body)
+from tests.unit.loadtests.small_server import http, server
 
 
 async def ask(port: int, count: int = 20, connections: int = 4, **more) -> Result:
@@ -65,6 +39,26 @@ def test_requests_are_sent_word_for_word():
     assert found == [
         ("k", b"GET /y?z=1 HTTP/1.1\r\nhost: h:80\r\nx-name: value\r\nidempotency-key: k\r\n\r\n")
     ]
+
+
+def test_webhooks_are_signed_and_each_is_another_event():
+    events = ['{"id":"evt_a","data":{"object":"x"}}', '{"id":"evt_b","data":{"id":"evt_b"}}']
+    webhooks = Webhooks("/stripe", "whsec_known", events)
+    asked = request_bytes(Spec("h", 80, webhooks=webhooks))
+    found = list(itertools.islice(asked, 4))
+    assert len({event_id for event_id, _ in found}) == 4
+    for number, (event_id, data) in enumerate(found):
+        head, _, body = data.partition(b"\r\n\r\n")
+        assert head.startswith(b"POST /stripe HTTP/1.1\r\nhost: h:80\r\n")
+        assert b"content-length: %d" % len(body) in head
+        sent = json.loads(events[number % 2])
+        assert json.loads(body) == {**sent, "id": event_id}
+        signature = re.search(rb"stripe-signature: (t=(\d+),v1=[0-9a-f]{64})\r\n", head)
+        assert signature is not None
+        # Stripe's own package is what says how it is done.
+        stripe.WebhookSignature.verify_header(
+            body.decode(), signature[1].decode(), "whsec_known", 10
+        )
 
 
 async def test_answers_are_counted_by_status_and_code():
@@ -184,10 +178,10 @@ def test_a_crowd_in_a_process_of_its_own_records_what_it_did(tmp_path):
 
 def test_nobody_there_is_an_error():
     spec = {"host": "127.0.0.1", "port": 9, "requests": [], "patience_seconds": 0.1}
-    with pytest.raises(CrowdFailed, match="cannot connect"):
+    with pytest.raises(LoadFailed, match="cannot connect"):
         run_crowd(spec)
 
 
 def test_a_spec_that_is_not_understood_is_an_error():
-    with pytest.raises(CrowdFailed, match="unknown field"):
+    with pytest.raises(LoadFailed, match="unknown field"):
         run_crowd({"host": "127.0.0.1", "port": 9, "speed": 1})

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 import stripe
 
+from loadtests.signature import sign
 from loadtests.stripe_sandbox.post import Connection
-from loadtests.stripe_sandbox.webhooks import sign
 
 Handler = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
