@@ -1,0 +1,73 @@
+"""Mistakes in the rules of payments, to be planted: each must be found by a race."""
+
+import pytest
+from msgspec.structs import replace
+
+from engine.domain import decide as decide_module
+from engine.domain import holds, payments, refunds
+from engine.domain.booking import TRANSITIONS, Booking, Move
+from engine.domain.commands import ExpireHold, ObservePayment, ObserveRefund
+from engine.domain.decision import Decision
+from engine.domain.outcomes import DONE
+from engine.domain.payment import Payment
+from engine.domain.records import (
+    HoldExpired,
+    Record,
+)
+from engine.domain.state import EventState
+
+
+def count_every_failure(patch: pytest.MonkeyPatch) -> None:
+    """A failure that is heard again is taken for another."""
+    honest = payments._failed
+
+    def forgetful(
+        state: EventState, booking: Booking, payment: Payment, failure: str, now_ms: int
+    ) -> tuple[Record, ...]:
+        known = payment.failures
+        unknown = replace(payment, failures=tuple(f"{name}, once" for name in known))
+        return honest(state, booking, unknown, failure, now_ms)
+
+    patch.setattr(payments, "_failed", forgetful)
+
+
+def expire_whatever_is_paid(patch: pytest.MonkeyPatch) -> None:
+    """Stock goes back without asking Stripe, and late money is given units all the same."""
+
+    def hasty(state: EventState, command: ExpireHold, now_ms: int) -> Decision:
+        outcome, records = holds.expire(state, command, now_ms)
+        return outcome, (HoldExpired(command.booking_id, now_ms),) if records else ()
+
+    patch.setitem(decide_module._DECIDE, ExpireHold, hasty)
+    patch.setattr(payments, "_fits", lambda _state, _booking: True)
+
+
+def keep_late_money(patch: pytest.MonkeyPatch) -> None:
+    """Money that comes after the end of a hold is no news."""
+
+    def deaf(state: EventState, command: ObservePayment, now_ms: int) -> Decision:
+        booking = state.bookings[command.booking_id]
+        if (booking.status, Move.CONFIRM) not in TRANSITIONS:
+            return DONE, ()
+        return payments.observe(state, command, now_ms)
+
+    patch.setitem(decide_module._DECIDE, ObservePayment, deaf)
+
+
+def count_refunds_twice(patch: pytest.MonkeyPatch) -> None:
+    """What Stripe has given back for us is taken for what others gave back, too."""
+    patch.setattr(Payment, "gone_minor", lambda _payment, given_back_minor: given_back_minor)
+
+
+def settle_what_failed(patch: pytest.MonkeyPatch) -> None:
+    """A refund counts as made however it ended."""
+
+    def hopeful(state: EventState, command: ObserveRefund, now_ms: int) -> Decision:
+        return refunds.observe_refund(state, replace(command, status="succeeded"), now_ms)
+
+    patch.setitem(decide_module._DECIDE, ObserveRefund, hopeful)
+
+
+def confirm_without_looking(patch: pytest.MonkeyPatch) -> None:
+    """Late money gets its units whether they are there or not."""
+    patch.setattr(payments, "_fits", lambda _state, _booking: True)
