@@ -210,9 +210,9 @@ LAG_COUNTED_MAX = 10_000
 BOOKING_UNITS_MAX = 1_000
 #: Tickets in one PDF: four seconds of drawing. Whoever has more gets them one by one.
 PDF_TICKETS_MAX = 100
-#: Files of tickets drawn at once by one gateway. Drawing is work for the processor: more
-#: would only have sales wait for it.
-DRAWN_AT_ONCE_MAX = 2
+#: Files of tickets drawn at once by one gateway. Drawing is Python's own work: a second
+#: thread would not draw more, and sales would have to wait for two instead of one.
+DRAWN_AT_ONCE_MAX = 1
 #: Requests for files that may wait for that, before a gateway answers 503 `overloaded`: a
 #: second of work.
 DRAWINGS_WAITING_MAX = 32

@@ -15,7 +15,7 @@ from gateway.bodies import of_validation
 from gateway.edge import Edge
 from gateway.holds import PREFIX, SUFFIX
 from gateway.problems import MEDIA_TYPE, Problem
-from gateway.routes import availability, bookings, events, operations, payments
+from gateway.routes import availability, bookings, events, operations, payments, tickets
 from gateway.service import Service
 
 _ROUTERS = (
@@ -23,6 +23,7 @@ _ROUTERS = (
     availability.router,
     bookings.router,
     payments.router,
+    tickets.router,
     operations.router,
 )
 #: Codes for what the framework refuses by itself.

@@ -25,6 +25,7 @@ from pydantic_extra_types.currency_code import Currency
 
 from engine.domain.commands import Item
 from engine.limits import (
+    BOOKING_UNITS_MAX,
     CAPACITY_MAX,
     HOLD_ITEMS_MAX,
     HOLD_TTL_SECONDS_DEFAULT,
@@ -278,6 +279,8 @@ def parse_hold(body: bytes) -> tuple[Item, ...]:
         hold = _hold_body.validate_json(body)
     except ValidationError as error:
         raise of_validation(error.errors(include_url=False, include_input=False)) from error
+    if sum(item.quantity or len(item.seats or ()) for item in hold.items) > BOOKING_UNITS_MAX:
+        raise invalid("/items", f"asks for more than {BOOKING_UNITS_MAX} units")
     items = []
     seen: set[str] = set()
     for index, item in enumerate(hold.items):

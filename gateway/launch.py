@@ -14,6 +14,7 @@ class Launch(Struct, frozen=True):
     redis_url: str
     ray_address: str
     auth_secret: str
+    ticket_secrets: tuple[str, ...]
     rate_limits: bool
     idle_seconds: float
     log_level: str

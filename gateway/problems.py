@@ -57,6 +57,17 @@ KINDS: dict[str, Kind] = {
     Refusal.SALE_WINDOW_INVALID: Kind(422, "The sale would close before it opens"),
     Refusal.PRICE_COMMITTED: Kind(409, "The price of a type that was held or sold is fixed"),
     Refusal.BELOW_COMMITTED: Kind(409, "The capacity would be below what is held and sold"),
+    "ticket_not_found": Kind(404, "No such ticket"),
+    "ticket_void": Kind(
+        409,
+        "The ticket is void",
+        advice="It was given back or taken back, or the event is cancelled: it admits nobody.",
+    ),
+    "not_issued": Kind(
+        409,
+        "The booking has no tickets yet",
+        advice="Tickets are issued when the booking is confirmed.",
+    ),
     "overloaded": Kind(
         503,
         "Too much at once",

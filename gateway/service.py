@@ -15,6 +15,7 @@ from gateway.batcher import Answer, Batcher, Lane, Unanswered
 from gateway.paying import Paying
 from gateway.problems import Problem, of_refusal
 from gateway.rate_limits import RateLimits
+from gateway.ticketing import Ticketing
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +36,7 @@ class Service:
         id_key: bytes,
         limits: RateLimits | None,
         paying: Paying,
+        ticketing: Ticketing,
     ) -> None:
         self.owners = owners
         self.catalogue = catalogue
@@ -42,6 +44,7 @@ class Service:
         self.id_key = id_key
         self.limits = limits
         self.paying = paying
+        self.ticketing = ticketing
         self.batcher = Batcher(owners)
         self._lookups: dict[str, asyncio.Task[bool | None]] = {}
         self.streams = 0

@@ -19,12 +19,25 @@ def _long_enough(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _all_long_enough(secrets: SecretStr | None) -> SecretStr | None:
+    for secret in _listed(secrets):
+        _long_enough(SecretStr(secret))
+    return secrets
+
+
+def _listed(secrets: SecretStr | None) -> tuple[str, ...]:
+    if secrets is None:
+        return ()
+    return tuple(secret.strip() for secret in secrets.get_secret_value().split(","))
+
+
 class Settings(BaseSettings):
     """What an operator may set. All processes of a deployment must agree on it.
 
     The embedded store and a local Ray cluster serve where `redis_url` and `ray_address`
     are None, and a sandbox that moves no money where `stripe_api_key` is. While a webhook
-    secret is rotated, `stripe_webhook_secret` has both, separated by a comma.
+    secret is rotated, `stripe_webhook_secret` has both, separated by a comma; `ticket_keys`
+    has all secrets whose QR codes are still around, the newest first.
     """
 
     model_config = SettingsConfigDict(
@@ -36,6 +49,11 @@ class Settings(BaseSettings):
     auth_secret: Annotated[
         SecretStr, AfterValidator(_long_enough), Field(validation_alias="ONSALE_AUTH_SECRET")
     ] = SecretStr(LOOPBACK_SECRET)
+    ticket_keys: Annotated[
+        SecretStr | None,
+        AfterValidator(_all_long_enough),
+        Field(validation_alias="ONSALE_TICKET_KEYS"),
+    ] = None
     data_dir: Annotated[Path, Field(validation_alias="ONSALE_DATA_DIR")] = Path(".onsale")
     rate_limits: Annotated[Literal["on", "off"], Field(validation_alias="ONSALE_RATE_LIMITS")] = (
         "on"
@@ -64,6 +82,11 @@ class Settings(BaseSettings):
     stripe_endpoint_per_second: Annotated[
         float, Field(gt=0, le=10_000, validation_alias="ONSALE_STRIPE_ENDPOINT_PER_SECOND")
     ] = 25.0
+
+    @property
+    def ticket_secrets(self) -> tuple[str, ...]:
+        """Secrets of QR codes, the newest first."""
+        return _listed(self.ticket_keys) or (self.auth_secret.get_secret_value(),)
 
     @property
     def secret_is_public(self) -> bool:

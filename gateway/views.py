@@ -10,6 +10,7 @@ from engine.domain.booking import Booking, Moment
 from engine.domain.event import Event, Venue
 from engine.domain.outcomes import Cancellation
 from engine.domain.payment import Refund
+from engine.domain.tickets import ticket_ids
 from engine.domain.views import Availability
 
 
@@ -100,6 +101,27 @@ class BookingList(TypedDict):
 
     object: Literal["list"]
     data: list[BookingView]
+    has_more: bool
+
+
+class TicketView(TypedDict):
+    """One unit of a booking; `qr` is the payload of its code, null once it is VOID."""
+
+    id: str
+    number: str
+    booking_id: str
+    event_id: str
+    ticket_type: str
+    seat: str | None
+    status: Literal["ACTIVE", "VOID"]
+    qr: str | None
+
+
+class TicketList(TypedDict):
+    """Tickets of a booking, in the order in which it was placed."""
+
+    object: Literal["list"]
+    data: list[TicketView]
     has_more: bool
 
 
@@ -287,7 +309,7 @@ def booking_view(booking: Booking, event_id: str, currency: str, server_ms: int)
         "expires_at": rfc3339(booking.expires_at_ms),
         "server_time": rfc3339(server_ms),
         "sequence": booking.sequence,
-        "tickets": [],
+        "tickets": ticket_ids(booking),
         "history": [_moment(moment) for moment in booking.history],
     }
     if booking.payment is not None and booking.payment.refund is not None:

@@ -34,6 +34,7 @@ from gateway.auth import Tokens, derive_key
 from gateway.paying import Paying
 from gateway.rate_limits import RateLimits
 from gateway.service import Service
+from gateway.ticketing import make_ticketing
 
 SECRET = "the secret of these tests is long enough"
 BASE = "/api/v1"
@@ -129,6 +130,7 @@ class InProcess:
             derive_key(SECRET, "ids"),
             limits,
             Paying(self.desk or AwayDesk(), streams, (WEBHOOK_SECRET,), PUBLISHABLE_KEY),
+            make_ticketing(SECRET, (SECRET,)),
         )
         self.app = make_app(self.service, lambda: self.ray_answers)
         self.client = httpx.AsyncClient(

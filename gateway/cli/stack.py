@@ -216,6 +216,7 @@ class Stack:
             redis_url=self.runtime.redis_url,
             ray_address=self.runtime.ray_address,
             auth_secret=settings.auth_secret.get_secret_value(),
+            ticket_secrets=settings.ticket_secrets,
             rate_limits=settings.rate_limits == "on",
             idle_seconds=settings.idle_seconds,
             log_level=settings.log_level,

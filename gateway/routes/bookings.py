@@ -27,7 +27,7 @@ _PROBLEMS = problems(*KNOWING, Refusal.BOOKING_NOT_FOUND, *ASKING[1:])
 @router.get("/{booking_id}", response_model=BookingView, responses=_PROBLEMS)
 async def read_booking(booking_id: BookingId, principal: Known, service: TheService) -> Any:
     """Show a booking to its buyer or its organizer."""
-    shown = await _read(service, booking_id, principal)
+    shown = await read(service, booking_id, principal)
     return view_of(shown)
 
 
@@ -44,7 +44,7 @@ async def list_bookings(
     before = None
     if starting_after is not None:
         try:
-            last = await _read(service, starting_after, principal)
+            last = await read(service, starting_after, principal)
         except Problem as problem:
             if problem.code == Refusal.BOOKING_NOT_FOUND:
                 raise invalid("/query/starting_after", "names no booking of yours") from problem
@@ -56,7 +56,7 @@ async def list_bookings(
         raise Problem("store_unavailable") from error
     # At once: the bookings of one event travel in one batch.
     shown = await asyncio.gather(
-        *(_read(service, booking_id, principal) for booking_id in found[:limit])
+        *(read(service, booking_id, principal) for booking_id in found[:limit])
     )
     data = [view_of(booking) for booking in shown]
     return {"object": "list", "data": data, "has_more": len(found) > limit}
@@ -75,7 +75,12 @@ async def release_hold(booking_id: BookingId, principal: Buyer, service: TheServ
     return view_of(outcome)
 
 
-async def _read(service: Service, booking_id: str, principal: Principal) -> Shown:
+async def read(service: Service, booking_id: str, principal: Principal) -> Shown:
+    """Return a booking as somebody who may see it does.
+
+    Raises:
+        Problem: `booking_not_found` if they may not, or no answer in time.
+    """
     outcome, _ = await ask_about(booking_id, service, ReadBooking(booking_id, principal.caller))
     assert isinstance(outcome, Shown)
     return outcome

@@ -62,6 +62,12 @@ BookingId = Annotated[
     Path(description="`bk_` and 28 characters", json_schema_extra={"pattern": BOOKING_ID_FORM}),
 ]
 
+TICKET_ID_FORM = "^tkt_[0-9a-hjkmnp-tv-z]{30}$"
+TicketId = Annotated[
+    str,
+    Path(description="`tkt_` and 30 characters", json_schema_extra={"pattern": TICKET_ID_FORM}),
+]
+
 IDEMPOTENCY_KEY_TEXT = (
     "1 to 255 printable ASCII characters, quoted or bare; the same key repeats a request and "
     "gets its first answer."
@@ -89,6 +95,7 @@ def has_current(if_none_match: str | None, etag: str) -> bool:
 
 #: What answers may carry beside their body.
 _HEADERS = {
+    "Content-Disposition": "Name for a file that is saved",
     "Cache-Control": "How long the answer may be kept",
     "ETag": "Version of what is shown, for If-None-Match",
     "Idempotent-Replayed": "`true`: an earlier request with this key had already done it",

@@ -33,7 +33,9 @@ def belongs_to_somebody(operation: Operation) -> bool:
     buyer and its organizer.
     """
     path = operation.path
-    return "{booking_id}" in path or ("{" in path and "organizer" in (operation.roles or ()))
+    if "{booking_id}" in path or "{ticket_id}" in path:
+        return True
+    return "{" in path and "organizer" in (operation.roles or ())
 
 
 def wrong_headers(role: str) -> dict[str, str | None]:
@@ -77,7 +79,11 @@ class Victim:
     booking_id: str
 
     def path(self, operation: Operation) -> str:
-        path = operation.path.format(event_id=self.event_id, booking_id=self.booking_id)
+        path = operation.path.format(
+            event_id=self.event_id,
+            booking_id=self.booking_id,
+            ticket_id=f"tkt_{self.booking_id[3:]}00",
+        )
         assert "{" not in path, f"{operation} names something that this test does not know"
         return path
 

@@ -9,7 +9,7 @@ from gateway.settings import LOOPBACK_SECRET, Settings, is_loopback
 
 NAMES = (
     "ONSALE_REDIS_URL", "RAY_ADDRESS", "ONSALE_AUTH_SECRET", "ONSALE_DATA_DIR",
-    "ONSALE_RATE_LIMITS", "ONSALE_LOG_LEVEL", "ONSALE_IDLE_SECONDS",
+    "ONSALE_RATE_LIMITS", "ONSALE_LOG_LEVEL", "ONSALE_IDLE_SECONDS", "ONSALE_TICKET_KEYS",
 )  # fmt: skip
 
 
@@ -50,6 +50,9 @@ def test_the_environment_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("ONSALE_AUTH_SECRET", "short"),
         ("ONSALE_AUTH_SECRET", ""),
+        ("ONSALE_TICKET_KEYS", "short"),
+        ("ONSALE_TICKET_KEYS", "k" * 32 + ",short"),
+        ("ONSALE_TICKET_KEYS", "k" * 32 + ","),
         ("ONSALE_RATE_LIMITS", "no"),
         ("ONSALE_IDLE_SECONDS", "0"),
         ("ONSALE_IDLE_SECONDS", "soon"),
@@ -88,3 +91,13 @@ def test_loopback_is_this_machine_only(host: str) -> None:
 )
 def test_everything_else_may_be_reached_by_others(host: str) -> None:
     assert not is_loopback(host)
+
+
+def test_codes_are_sealed_with_the_secret_of_the_deployment_or_keys_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ONSALE_AUTH_SECRET", "s" * 32)
+    assert Settings().ticket_secrets == ("s" * 32,)
+    monkeypatch.setenv("ONSALE_TICKET_KEYS", f"{'k' * 32}, {'s' * 32}")
+    assert Settings().ticket_secrets == ("k" * 32, "s" * 32)
+    assert "kkk" not in repr(Settings())

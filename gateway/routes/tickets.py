@@ -1,0 +1,260 @@
+"""Tickets: what their booking says of them, and their files, drawn when they are asked for."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from msgspec import Struct
+
+from engine.domain.booking import Booking
+from engine.domain.event import Event
+from engine.domain.ids import event_of_booking, is_booking_id
+from engine.domain.outcomes import Refusal
+from engine.domain.tickets import (
+    Ticket,
+    TicketStatus,
+    booking_of_ticket,
+    is_ticket_id,
+    tickets_of,
+)
+from engine.journal.catalogue import EventDocument
+from engine.journal.contract import Unavailable
+from engine.limits import LIST_MAX
+from engine.tickets import code
+from gateway.auth import Principal
+from gateway.bodies import invalid
+from gateway.problems import Problem
+from gateway.routes import bookings
+from gateway.routes.common import (
+    ASKING,
+    KNOWING,
+    NOT_CHANGED,
+    BookingId,
+    IfNoneMatch,
+    Known,
+    TheService,
+    TicketId,
+    has_current,
+    headers,
+    problems,
+)
+from gateway.service import Service
+from gateway.views import TicketList, TicketView
+
+router = APIRouter(prefix="/api/v1", tags=["tickets"])
+
+_OF_BOOKING = (*KNOWING, Refusal.BOOKING_NOT_FOUND, *ASKING[1:])
+_OF_TICKET = (*KNOWING, "ticket_not_found", *ASKING[1:])
+#: May be kept by whoever it was made for, who asks each time whether it still holds good:
+#: a ticket may be void a minute later.
+_KEEPING = "private, no-cache"
+
+
+class _Issued(Struct, frozen=True):
+    """A booking, what is known of its event, and its tickets."""
+
+    booking: Booking
+    event: Event
+    tickets: tuple[Ticket, ...]
+
+
+def _file(media_type: str, *codes: str | Refusal) -> dict[str, Any]:
+    """Return the documentation of a route that answers with a file."""
+    named = headers("Cache-Control", "Content-Disposition", "ETag")
+    content = {media_type: {"schema": {"type": "string", "contentMediaType": media_type}}}
+    return {
+        "response_class": Response,
+        "responses": {
+            200: {"description": "The file", "headers": named, "content": content},
+            304: {"description": NOT_CHANGED, "headers": headers("Cache-Control", "ETag")},
+            **problems(*codes),
+        },
+    }
+
+
+# -- what there is -----------------------------------------------------------------
+
+
+@router.get(
+    "/bookings/{booking_id}/tickets",
+    response_model=TicketList,
+    responses=problems(*_OF_BOOKING, "invalid_request"),
+)
+async def list_tickets(
+    booking_id: BookingId,
+    principal: Known,
+    service: TheService,
+    limit: Annotated[int, Query(ge=1, le=LIST_MAX)] = LIST_MAX,
+    starting_after: Annotated[str | None, Query(max_length=64)] = None,
+) -> Any:
+    """List a booking's tickets: none before it is confirmed, then one for each unit."""
+    issued = await _issued(service, booking_id, principal)
+    first = 0
+    if starting_after is not None:
+        ids = [ticket.ticket_id for ticket in issued.tickets]
+        if starting_after not in ids:
+            raise invalid("/query/starting_after", "names no ticket of this booking")
+        first = ids.index(starting_after) + 1
+    page = issued.tickets[first : first + limit]
+    return {
+        "object": "list",
+        "data": [_view(service, issued, ticket) for ticket in page],
+        "has_more": first + limit < len(issued.tickets),
+    }
+
+
+@router.get("/tickets/{ticket_id}", response_model=TicketView, responses=problems(*_OF_TICKET))
+async def read_ticket(ticket_id: TicketId, principal: Known, service: TheService) -> Any:
+    """Show a ticket to whoever may see its booking."""
+    issued, ticket = await _ticket(service, ticket_id, principal)
+    return _view(service, issued, ticket)
+
+
+# -- files of one ticket -----------------------------------------------------------
+
+
+@router.get("/tickets/{ticket_id}/qr.svg", **_file("image/svg+xml", *_OF_TICKET, "ticket_void"))
+async def draw_svg(
+    ticket_id: TicketId,
+    principal: Known,
+    service: TheService,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Draw a ticket's QR code as an image of any size."""
+    issued, ticket = await _valid_ticket(service, ticket_id, principal)
+    payload = service.ticketing.payload(ticket, issued.booking.customer)
+    number = service.ticketing.number(ticket)
+    return await _answer(
+        service,
+        _File("image/svg+xml", f"{number}.svg", f"{payload}\n{number}".encode()),
+        if_none_match,
+        lambda: code.svg(code.matrix(payload), number),
+    )
+
+
+@router.get("/tickets/{ticket_id}/qr.png", **_file("image/png", *_OF_TICKET, "ticket_void"))
+async def draw_png(
+    ticket_id: TicketId,
+    principal: Known,
+    service: TheService,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Draw a ticket's QR code as an image of 450 by 450 pixels."""
+    issued, ticket = await _valid_ticket(service, ticket_id, principal)
+    payload = service.ticketing.payload(ticket, issued.booking.customer)
+    number = service.ticketing.number(ticket)
+    return await _answer(
+        service,
+        _File("image/png", f"{number}.png", payload.encode()),
+        if_none_match,
+        lambda: code.png(code.matrix(payload)),
+    )
+
+
+# -- what they share ---------------------------------------------------------------
+
+
+class _File(Struct, frozen=True):
+    """What a file is called, and everything that its bytes depend on."""
+
+    media_type: str
+    name: str
+    content: bytes
+
+    @property
+    def etag(self) -> str:
+        """Its version: another one where another file would be drawn."""
+        digest = hashlib.blake2b(self.content, digest_size=15, key=_look())
+        digest.update(self.media_type.encode())
+        return f'"{digest.hexdigest()}"'
+
+
+@cache
+def _look() -> bytes:
+    """Return what every file changes with: how this release draws."""
+    return version("onsale").encode()
+
+
+async def _answer(
+    service: Service, file: _File, if_none_match: str | None, draw: Callable[[], bytes]
+) -> Response:
+    named = {"etag": file.etag, "cache-control": _KEEPING}
+    if has_current(if_none_match, file.etag):
+        return Response(status_code=304, headers=named)
+    drawn = await service.ticketing.drawings.get(file.etag, draw)
+    named["content-disposition"] = f'inline; filename="{file.name}"'
+    return Response(drawn, media_type=file.media_type, headers=named)
+
+
+async def _issued(service: Service, booking_id: str, principal: Principal) -> _Issued:
+    """Return a booking's tickets to whoever may see it.
+
+    Raises:
+        Problem: `booking_not_found`, or no answer in time.
+    """
+    shown, document = await asyncio.gather(
+        bookings.read(service, booking_id, principal), _document(service, booking_id)
+    )
+    if document is None:
+        raise Problem(Refusal.BOOKING_NOT_FOUND)
+    cancelled = document.cancellation is not None
+    tickets = tickets_of(shown.booking, cancelled=cancelled)
+    return _Issued(shown.booking, document.event, tickets)
+
+
+async def _document(service: Service, booking_id: str) -> EventDocument | None:
+    if not is_booking_id(booking_id):
+        return None
+    try:
+        return await service.catalogue.event(event_of_booking(booking_id))
+    except Unavailable as error:
+        raise Problem("store_unavailable") from error
+
+
+async def _ticket(service: Service, ticket_id: str, principal: Principal) -> tuple[_Issued, Ticket]:
+    """Return a ticket to whoever may see its booking.
+
+    Raises:
+        Problem: `ticket_not_found`, or no answer in time.
+    """
+    if not is_ticket_id(ticket_id):
+        raise Problem("ticket_not_found")
+    try:
+        issued = await _issued(service, booking_of_ticket(ticket_id), principal)
+    except Problem as problem:
+        if problem.code == Refusal.BOOKING_NOT_FOUND:
+            raise Problem("ticket_not_found") from problem
+        raise
+    for ticket in issued.tickets:
+        if ticket.ticket_id == ticket_id:
+            return issued, ticket
+    raise Problem("ticket_not_found")
+
+
+async def _valid_ticket(
+    service: Service, ticket_id: str, principal: Principal
+) -> tuple[_Issued, Ticket]:
+    """Return a ticket that admits somebody. Raises Problem `ticket_void` besides."""
+    issued, ticket = await _ticket(service, ticket_id, principal)
+    if ticket.status is not TicketStatus.ACTIVE:
+        raise Problem("ticket_void")
+    return issued, ticket
+
+
+def _view(service: Service, issued: _Issued, ticket: Ticket) -> TicketView:
+    ticketing = service.ticketing
+    active = ticket.status is TicketStatus.ACTIVE
+    return {
+        "id": ticket.ticket_id,
+        "number": ticketing.number(ticket),
+        "booking_id": issued.booking.booking_id,
+        "event_id": issued.event.event_id,
+        "ticket_type": ticket.ticket_type,
+        "seat": ticket.seat,
+        "status": ticket.status.value,
+        "qr": ticketing.payload(ticket, issued.booking.customer) if active else None,
+    }
