@@ -105,7 +105,7 @@ def next_due(state: EventState, now_ms: int) -> ExpireHold | None:
 
 def sale_refusal(state: EventState, now_ms: int) -> Refusal | None:
     """Return why the event takes no holds now, None when it does."""
-    if state.paused:
+    if state.paused and state.cancelled_at_ms is None:
         return Refusal.SALE_PAUSED
     if now_ms < state.opens_at_ms:
         return Refusal.SALE_NOT_OPEN

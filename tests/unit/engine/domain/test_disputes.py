@@ -1,0 +1,171 @@
+"""Disputes: open ones stop refunds, lost ones take the money, and late news changes neither."""
+
+import pytest
+from msgspec.structs import replace
+
+from engine.domain.booking import Status
+from engine.domain.outcomes import Refusal
+from engine.domain.payment import DISPUTE_WON, PaymentState
+from engine.domain.records import DisputeNoted, MoneyTakenBack
+from tests.unit.engine.domain.given import ORGANIZER, booking_id
+from tests.unit.engine.domain.given_payments import (
+    PRICE_MINOR,
+    SUCCEEDED,
+    BoxOffice,
+    charged,
+    disputed,
+    refund,
+    refund_said,
+)
+from tests.unit.engine.domain.situations import (
+    confirmed,
+    expired_and_sold_out,
+    opened,
+    paid_after_leaving,
+    refund_asked,
+    refunded_in_part,
+)
+
+OPEN = (
+    "needs_response",
+    "under_review",
+    "warning_needs_response",
+    "warning_under_review",
+    "what Stripe may think of next",
+)
+
+
+@pytest.mark.parametrize("status", OPEN)
+def test_no_money_goes_back_while_its_dispute_is_open(status):
+    sale = confirmed()
+
+    sale.hear(disputed(status))
+
+    assert sale.payment().disputed
+    assert sale.status() is Status.CONFIRMED
+    refused = sale.refusal(refund(caller=ORGANIZER))
+    assert (refused.code, refused.subject) == (Refusal.REFUND_NOT_ALLOWED, "disputed")
+
+
+@pytest.mark.parametrize("status", sorted(DISPUTE_WON))
+def test_a_dispute_that_is_won_leaves_everything_as_it_was(status):
+    sale = confirmed()
+
+    sale.hear(disputed(), disputed(status))
+
+    assert not sale.payment().disputed
+    assert sale.money() == (PRICE_MINOR, 0, 0)
+    sale.ask(refund(caller=ORGANIZER))
+    assert sale.status() is Status.REFUND_REQUESTED
+
+
+def test_a_dispute_that_is_lost_takes_the_money_and_frees_the_units():
+    sale = confirmed()
+    sale.hear(disputed())
+
+    sale.hear(disputed("lost"))
+
+    assert sale.last() == (
+        DisputeNoted(booking_id("ann"), "dp_1", "lost", sale.now_ms),
+        MoneyTakenBack(booking_id("ann"), PRICE_MINOR, sale.now_ms),
+    )
+    assert sale.status() is Status.REFUNDED
+    assert sale.counts() == (10, 0, 0)
+    assert sale.money() == (PRICE_MINOR, PRICE_MINOR, 0)
+
+
+@pytest.mark.parametrize("ending", ["lost", "won"])
+@pytest.mark.parametrize("late", [*OPEN, "lost", "won"])
+def test_a_dispute_that_is_over_stays_over(ending, late):
+    sale = confirmed()
+    sale.hear(disputed(ending))
+    entries = len(sale.entries)
+
+    sale.hear(disputed(late))
+
+    assert len(sale.entries) == entries
+    assert sale.payment().dispute("dp_1") == ending
+
+
+def test_each_dispute_is_its_own():
+    sale = confirmed()
+
+    sale.hear(disputed("needs_response", "dp_1"), disputed("needs_response", "dp_2"))
+    sale.hear(disputed("won", "dp_1"))
+
+    assert sale.payment().disputed
+    sale.hear(disputed("lost", "dp_2"))
+    assert sale.status() is Status.REFUNDED
+
+
+def test_a_dispute_tells_that_there_was_money_when_nothing_else_did():
+    sale = opened()
+
+    sale.hear(disputed())
+
+    assert sale.status() is Status.CONFIRMED
+    assert sale.money() == (PRICE_MINOR, 0, 0)
+    sale.hear(SUCCEEDED)
+    assert sale.payment().disputed
+
+
+def test_money_that_came_too_late_and_is_disputed_is_not_sent_back_twice():
+    sale = expired_and_sold_out()
+    sale.hear(SUCCEEDED, disputed(), disputed("lost"))
+
+    assert sale.payment().state is PaymentState.RETURNED
+    sale.hear(refund_said("failed", refund_id="", reason="charge_disputed"))
+
+    assert sale.payment().state is PaymentState.RETURNED
+    assert sale.money() == (PRICE_MINOR, PRICE_MINOR, 0)
+    assert not sale.payment().unsettled
+
+
+@pytest.mark.parametrize("begin", [refund_asked, paid_after_leaving])
+def test_a_dispute_that_is_lost_ends_the_refund_that_is_under_way(begin):
+    sale = begin()
+
+    sale.hear(disputed(), disputed("lost"), refund_said("succeeded"), charged(PRICE_MINOR))
+
+    assert sale.money() == (PRICE_MINOR, PRICE_MINOR, 0)
+    assert not sale.payment().unsettled
+
+
+def test_a_dispute_over_what_is_left_takes_the_rest():
+    sale = refunded_in_part()
+    assert sale.counts() == (9, 0, 1)
+
+    sale.hear(disputed(), disputed("lost"))
+
+    assert sale.money() == (PRICE_MINOR, PRICE_MINOR, 0)
+    assert sale.counts() == (10, 0, 0)
+
+
+def test_a_dispute_of_another_payment_is_not_believed():
+    sale = confirmed()
+
+    refused = sale.refusal(replace(disputed("lost"), intent_id="pi_2"))
+
+    assert (refused.code, refused.subject) == (Refusal.PAYMENT_MISMATCH, "intent")
+    assert sale.refusal(disputed(customer="nobody")).code is Refusal.BOOKING_NOT_FOUND
+
+
+def test_a_dispute_won_after_the_event_was_called_off_gives_the_money_back_at_last():
+    sale = confirmed()
+    sale.hear(disputed())
+    sale.call_off()
+    assert sale.status() is Status.CONFIRMED, "Stripe refunds nothing that is in dispute"
+
+    sale.hear(disputed("won"))
+
+    assert sale.status() is Status.REFUND_REQUESTED
+    assert sale.payment().refund.amount_minor == PRICE_MINOR
+
+
+def test_a_dispute_won_while_the_event_takes_place_gives_nothing_back():
+    sale = BoxOffice()
+    sale.bought()
+
+    sale.hear(disputed(), disputed("won"))
+
+    assert sale.status() is Status.CONFIRMED
