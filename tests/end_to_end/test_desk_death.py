@@ -37,7 +37,9 @@ async def _held_up(till: Till, operation: str, moment: str, cause: Callable[[], 
         await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("moment", _MOMENTS)
+@pytest.mark.parametrize(
+    "moment", ["before", pytest.param("during", marks=pytest.mark.drill), "after"]
+)
 async def test_killed_in_its_calls_of_stripe_it_does_nothing_twice(shop: Shop, moment: str):
     """One call of each kind is under way when it dies, each of an event of its own."""
     async with (
