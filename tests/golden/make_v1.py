@@ -4,13 +4,15 @@ One line each: a kind, for entries their position, and the bytes in hexadecimal.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from engine.domain.apply import apply, finish_entry
 from engine.domain.snapshot import capture, digest_of, encode_slices
 from engine.domain.state import EventState
-from engine.journal.entry import Entry, encode_entry, seal
+from engine.journal.contract import SnapshotRef
+from engine.journal.entry import Entry, Position, encode_entry, seal
 from engine.journal.sealed import seal_manifest
 from tests.golden.history_v1 import HISTORY, SNAPSHOT_AT, facts, snapshot_ref
 
@@ -27,27 +29,39 @@ def replay(entries: Iterable[Entry], state: EventState) -> EventState:
     return state
 
 
-def lines() -> list[str]:
+class History(NamedTuple):
+    """What a file is made of."""
+
+    entries: tuple[Entry, ...]
+    snapshot_at: Position
+    snapshot_ref: Callable[[int, str], SnapshotRef]
+    facts: Callable[[EventState], str]
+
+
+FIRST = History(HISTORY, SNAPSHOT_AT, snapshot_ref, facts)
+
+
+def lines(history: History) -> list[str]:
     """Return the file, as today's code writes it."""
-    state = replay((e for e in HISTORY if e.position <= SNAPSHOT_AT), EventState())
-    slices = list(encode_slices(capture(state)))
-    ref = snapshot_ref(len(slices), digest_of(slices))
+    begun = (entry for entry in history.entries if entry.position <= history.snapshot_at)
+    slices = list(encode_slices(capture(replay(begun, EventState()))))
+    ref = history.snapshot_ref(len(slices), digest_of(slices))
     return [
-        *(f"entry {entry.position} {encode_entry(entry).hex()}" for entry in HISTORY),
+        *(f"entry {entry.position} {encode_entry(entry).hex()}" for entry in history.entries),
         f"manifest {seal_manifest(ref).hex()}",
         *(f"slice {seal(data).hex()}" for data in slices),
-        f"facts {facts(replay(HISTORY, EventState()))}",
+        f"facts {history.facts(replay(history.entries, EventState()))}",
     ]
 
 
-def make(path: Path) -> None:
+def make(path: Path, history: History = FIRST) -> None:
     """Write the file.
 
     Raises:
         FileExistsError: it is there; what was released stays as it was.
     """
     with path.open("x") as file:
-        file.writelines(f"{line}\n" for line in lines())
+        file.writelines(f"{line}\n" for line in lines(history))
 
 
 if __name__ == "__main__":
