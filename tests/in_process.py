@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 
 from actors.audit import audit
 from actors.clock import TurnClock
@@ -119,17 +119,22 @@ class InProcess:
         self.tokens = Tokens(SECRET)
         self.owners = LocalOwners(lambda event_id: RedisJournal(redis, event_id))
         self.ray_answers = True
-        streams = RedisStreams(redis)
-        self.desk = (
-            None if stripe is None else PaymentDesk(stripe, self.owners, Catalogue(redis), streams)
-        )
+        self._working: asyncio.Task[None] | None = None
+        self.desk: PaymentDesk | None = None
+        self._own: Redis | None = None
+        if stripe is not None:
+            self._own = patient(redis)
+            streams = RedisStreams(self._own)
+            self.desk = PaymentDesk(stripe, self.owners, Catalogue(self._own), streams)
         self.service = Service(
             self.owners,
             Catalogue(redis),
             self.tokens,
             derive_key(SECRET, "ids"),
             limits,
-            Paying(self.desk or AwayDesk(), streams, (WEBHOOK_SECRET,), PUBLISHABLE_KEY),
+            Paying(
+                self.desk or AwayDesk(), RedisStreams(redis), (WEBHOOK_SECRET,), PUBLISHABLE_KEY
+            ),
             make_ticketing(SECRET, (SECRET,)),
         )
         self.app = make_app(self.service, lambda: self.ray_answers)
@@ -203,7 +208,23 @@ class InProcess:
         finally:
             await stream.leave()
 
+    def open_desk(self) -> None:
+        """Have the payment desk work, if there is one."""
+        if self.desk is not None:
+            self._working = asyncio.create_task(self.desk.work())
+
+    async def close_desk(self) -> None:
+        """Have the payment desk perish where it stands."""
+        if self._working is not None:
+            working, self._working = self._working, None
+            working.cancel()
+            await asyncio.wait([working])
+            assert working.cancelled(), working.exception()
+        if self._own is not None:
+            await self._own.connection_pool.disconnect()
+
     async def close(self) -> None:
+        await self.close_desk()
         await self.client.aclose()
         await self.owners.stop()
 
@@ -272,14 +293,22 @@ async def in_process(
 ) -> AsyncIterator[InProcess]:
     """Run the application over a store; with a payment desk at work if there is a Stripe."""
     onsale = InProcess(redis, limits, stripe)
-    working = None if onsale.desk is None else asyncio.create_task(onsale.desk.work())
+    onsale.open_desk()
     try:
         yield onsale
     finally:
-        if working is not None:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
         await onsale.close()
+
+
+def patient(redis: Redis) -> Redis:
+    """Return a client of the same store that waits for it for ever, and can be cancelled.
+
+    With a time limit redis-py sends through `asyncio.wait_for`, which in Python 3.11 loses
+    a cancellation that comes at the moment when it is done.
+    """
+    pool = redis.connection_pool
+    options = {**pool.connection_kwargs, "socket_timeout": None}
+    return Redis.from_pool(ConnectionPool(pool.connection_class, **options))
 
 
 def an_event(**changes: Any) -> dict[str, Any]:

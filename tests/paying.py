@@ -33,7 +33,7 @@ from actors.payments.stripe_api import StripeApi
 from engine.journal.redis_streams import RedisStreams
 from engine.journal.streams import DeadLetter, Group
 from tests.in_process import BASE, WEBHOOK_SECRET, InProcess, in_process
-from tests.stripe_sandbox import API_KEY, Sandbox, ask
+from tests.stripe_sandbox import API_KEY, Refused, Sandbox, ask
 
 WEBHOOKS = f"{BASE}/stripe/events"
 #: Longest that a test waits for what the desk has to do, seconds.
@@ -107,6 +107,15 @@ class Shop:
         await self.deliver()
         await self.until(booking_id, "CONFIRMED", buyer)
         return booking_id, intent_id
+
+    def decline(self, intent_id: str, card: str = "pm_card_chargeDeclined") -> None:
+        """Try to pay with a card that fails."""
+        try:
+            self.sandbox.pay(intent_id, card)
+        except Refused as refused:
+            assert refused.error["type"] == "card_error", refused  # noqa: PT017
+        else:
+            raise AssertionError(f"{card} was not declined")
 
     async def refund(
         self, booking_id: str, role: str = "buyer", sub: str = "ann", **quantities: int

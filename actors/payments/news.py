@@ -72,8 +72,8 @@ def of_facts(facts: Facts) -> list[Observation]:
     if isinstance(facts, Return):
         return of_refund(facts)
     if isinstance(facts, ChargeFacts):
-        if not facts.booking_id:
-            return []
+        if not facts.booking_id or not facts.captured_minor:
+            return []  # not ours, or money that was set aside and let go
         return [
             ObserveCharge(
                 facts.booking_id,
