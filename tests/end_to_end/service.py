@@ -16,7 +16,7 @@ from actors.wire import Health, decode_health
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
 from gateway.auth import Tokens
-from gateway.cli.stack import Runtime, is_ready, running
+from gateway.cli.surroundings import Runtime, is_ready, running
 from gateway.settings import LOOPBACK_SECRET
 from tests.end_to_end.keeper import descendants, kill_all
 

@@ -18,6 +18,7 @@ from tests.stripe_sandbox import Refused
 _GRACE_SECONDS = PAYMENT_GRACE_MS / 1_000
 
 
+@pytest.mark.drill
 async def test_a_card_that_wins_the_race_against_the_end_of_its_hold_gets_its_tickets(shop: Shop):
     async with till_of(shop, 2, hold_ttl_seconds=HOLD_TTL_SECONDS_MIN) as till:
         shop.sandbox.faults({"kind": "success_after_cancel_race", "seconds": 20.0})

@@ -43,28 +43,23 @@ async def test_a_webhook_sent_100_times_at_once_confirms_once(shop: Shop):
 # -- forged (26) -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "forgery",
-    [
+async def test_a_webhook_that_stripe_did_not_sign_now_changes_nothing(shop: Shop):
+    forgeries: list[dict[str, Any]] = [
         {"signature": ""},
         {"signature": "v1=00"},
         {"secret": "whsec_of_somebody_else"},
         {"late_seconds": 400},
         {"late_seconds": -400},
-    ],
-    ids=["unsigned", "garbled", "by somebody else", "old", "from the future"],
-)
-async def test_a_webhook_that_stripe_did_not_sign_now_changes_nothing(
-    shop: Shop, forgery: dict[str, Any]
-):
+    ]
     async with till_of(shop, 10) as till:
         shop.sandbox.faults({"kind": "webhook_drop"})
         ann = await till.paid("ann")
         event = till.event_of(ann, "payment_intent.succeeded")
         before = await till.entries()
-        answer = await till.send(event, **forgery)
-        assert (answer.status_code, answer.json()["code"]) == (400, "bad_signature")
-        assert await till.shop.behind(till.event_id) == 0
+        for forgery in forgeries:
+            answer = await till.send(event, **forgery)
+            assert (answer.status_code, answer.json()["code"]) == (400, "bad_signature"), forgery
+            assert await till.shop.behind(till.event_id) == 0, forgery
         assert await till.entries() == before
         assert (await till.send(event)).status_code == 200
         await till.becomes(ann, "CONFIRMED")

@@ -47,6 +47,8 @@ class Till:
         self.shop = shop
         self.buyers = buyers
         self.event_id = buyers.event_id
+        #: Requests that were taken and not answered, each with what happened.
+        self.broken: list[str] = []
         self._numbers = itertools.count(1)
 
     @property
@@ -230,7 +232,11 @@ class Till:
             while True:
                 try:
                     answer: httpx.Response = await request()
-                except httpx.TransportError:
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.1)  # nobody is there
+                    continue
+                except httpx.TransportError as error:
+                    self.broken.append(repr(error))
                     await asyncio.sleep(0.1)
                     continue
                 if answer.status_code != 503:
