@@ -1,7 +1,6 @@
 """`onsale audit`: what the journal says of an event, against what is live."""
 
 import asyncio
-import contextlib
 import json
 import urllib.error
 import urllib.request
@@ -15,12 +14,12 @@ from engine.domain.ids import is_event_id
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
 from engine.journal.contract import Unavailable
-from engine.journal.embedded import EmbeddedStore, StoreDied
 from engine.journal.redis import RedisJournal
 from engine.limits import AUDIT_SECONDS_MAX
 from gateway.auth import Tokens
-from gateway.cli.console import cannot_start, fail, people, read_settings
-from gateway.cli.stack import CannotStart, locked, running
+from gateway.cli.at_rest import store_url
+from gateway.cli.console import fail, people, read_settings
+from gateway.cli.surroundings import running
 from gateway.settings import Settings
 
 
@@ -37,7 +36,8 @@ def audit(event: Annotated[str, typer.Argument(help="Id of the event.")]) -> Non
         if runtime is not None:
             report = live_report(runtime.url, settings, event)
         else:
-            report = _stored_report(settings, event)
+            with store_url(settings) as url:
+                report = asyncio.run(_from_store(url, event))
     typer.echo(json.dumps(report, indent=2))
     if not report["agree"]:
         raise fail(f"{event} does not agree with its journal")
@@ -57,24 +57,6 @@ def live_report(url: str, settings: Settings, event_id: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise fail(f"the service at {url} does not answer ({error})") from error
     return report
-
-
-def _stored_report(settings: Settings, event_id: str) -> dict[str, Any]:
-    if settings.redis_url is not None:
-        return asyncio.run(_from_store(settings.redis_url, event_id))
-    store = EmbeddedStore(settings.data_dir / "valkey")
-    if not store.directory.exists():
-        raise fail(f"there is no data in {settings.data_dir}; set ONSALE_DATA_DIR")
-    with contextlib.ExitStack() as exits:
-        try:
-            exits.enter_context(locked(settings.data_dir))
-            exits.callback(store.stop)
-            store.start()
-        except CannotStart as error:
-            raise cannot_start(error) from error
-        except StoreDied as error:
-            raise fail(f"the embedded store did not start: {error}") from error
-        return asyncio.run(_from_store(store.url, event_id))
 
 
 async def _from_store(url: str, event_id: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from gateway.cli.stack import CannotStart
+from gateway.cli.surroundings import CannotStart
 from gateway.settings import Settings
 
 #: For people; standard output belongs to programs.

@@ -1,9 +1,8 @@
 """`onsale dead-letters`: what consumers have given up on, and another chance for it."""
 
 import asyncio
-import contextlib
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -13,15 +12,13 @@ from rich.table import Table
 
 from engine.journal.connect import connect
 from engine.journal.contract import Unavailable
-from engine.journal.embedded import EmbeddedStore, StoreDied
 from engine.journal.projection import decode_record
 from engine.journal.redis_streams import RedisStreams
 from engine.journal.stream_fields import split_letter_id
 from engine.journal.streams import DeadLetter, Effect, Group, Incoming, Message, Streams
 from engine.limits import LIST_MAX
-from gateway.cli.console import cannot_start, fail, people, read_settings
-from gateway.cli.stack import CannotStart, locked, running
-from gateway.settings import Settings
+from gateway.cli.at_rest import store_url
+from gateway.cli.console import fail, people, read_settings
 
 _Answer = TypeVar("_Answer")
 
@@ -241,27 +238,5 @@ def _with_streams(ask: Callable[[Streams], Awaitable[_Answer]]) -> _Answer:
         finally:
             await client.aclose()
 
-    with _store_url(read_settings()) as url:
+    with store_url(read_settings()) as url:
         return asyncio.run(run(url))
-
-
-@contextlib.contextmanager
-def _store_url(settings: Settings) -> Iterator[str]:
-    runtime = running(settings.data_dir)
-    url = settings.redis_url or (runtime.redis_url if runtime else None)
-    if url is not None:
-        yield url
-        return
-    store = EmbeddedStore(settings.data_dir / "valkey")
-    if not store.directory.exists():
-        raise fail(f"there is no data in {settings.data_dir}; set ONSALE_DATA_DIR")
-    with contextlib.ExitStack() as exits:
-        try:
-            exits.enter_context(locked(settings.data_dir))
-            exits.callback(store.stop)
-            store.start()
-        except CannotStart as error:
-            raise cannot_start(error) from error
-        except StoreDied as error:
-            raise fail(f"the embedded store did not start: {error}") from error
-        yield store.url

@@ -18,7 +18,8 @@ from gateway.cli import demo_payments
 from gateway.cli.audit import live_report
 from gateway.cli.console import people, read_settings
 from gateway.cli.demo_payments import PAYING_MAX, Winner
-from gateway.cli.stack import Stack, port_is_free
+from gateway.cli.stack import Stack
+from gateway.cli.surroundings import port_is_free
 from gateway.cli.up import show, started
 from gateway.settings import Settings
 from loadtests.crowd import Result, Spec, Template, run_crowd

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from engine.journal.connect import StoreUnfit, check_store, connect
 from gateway.cli.console import people, read_settings
-from gateway.cli.stack import is_ready, running
+from gateway.cli.surroundings import is_ready, running
 from gateway.settings import Settings
 
 #: Result of one check: fit or not, what was found, what to do about it.

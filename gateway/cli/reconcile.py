@@ -9,7 +9,7 @@ import typer
 
 from gateway.auth import Tokens
 from gateway.cli.console import fail, people, read_settings
-from gateway.cli.stack import running
+from gateway.cli.surroundings import running
 from gateway.settings import Settings
 
 #: A run asks Stripe about thousands of payments, 25 a second.

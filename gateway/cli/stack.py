@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import fcntl
-import http.client
 import os
 import shutil
 import signal
@@ -11,45 +9,30 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import msgspec
-from msgspec import Struct
 from prometheus_client.multiprocess import mark_process_dead
-from redis.exceptions import RedisError
 
 from actors.ray_environment import prepare_environment
-from engine.journal.connect import Durability, StoreUnfit, check_store, connect
 from engine.journal.embedded import EmbeddedStore, StoreDied
 from gateway.cli.sandbox import Account, Sandbox, SandboxDied
+from gateway.cli.surroundings import (
+    CannotStart,
+    Runtime,
+    check_reachable,
+    durability_of,
+    is_ready,
+    locked,
+    stripe_account,
+)
 from gateway.launch import Launch
 from gateway.settings import Settings, is_loopback
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 8.0
 _SUPERVISE_SECONDS = 0.25
-
-
-class CannotStart(Exception):
-    """Something is in the way. Arguments: what, and the remedy."""
-
-    def __str__(self) -> str:
-        return f"{self.args[0]}. {self.args[1]}"
-
-
-class Runtime(Struct):
-    """Where a running service is, for the other commands; kept in the data directory."""
-
-    pid: int
-    url: str
-    redis_url: str
-    ray_address: str
-    dashboard_url: str | None
-    durability: str
-    stripe_sandbox_url: str | None = None
 
 
 class Stack:
@@ -118,7 +101,7 @@ class Stack:
                 f"tokens would be signed with a secret that everybody knows on {self._host}",
                 "Set ONSALE_AUTH_SECRET (32 characters or more), or listen on 127.0.0.1.",
             )
-        account = _account(settings)
+        account = stripe_account(settings)
         self._listener = self._exits.enter_context(self._listen())
         self._exits.enter_context(locked(settings.data_dir))
         self._start_store()
@@ -172,13 +155,13 @@ class Stack:
                 ) from error
             url = self._store.url
         self.runtime.redis_url = url
-        self.runtime.durability = asyncio.run(_durability(url)).value
+        self.runtime.durability = asyncio.run(durability_of(url)).value
 
     def _start_ray(self) -> None:
         prepare_environment(self._settings.data_dir / "ray-token")
         address = self._settings.ray_address
         if address is not None:
-            _check_reachable(address)
+            check_reachable(address)
         from actors import runtime  # noqa: PLC0415 - Ray reads its environment when imported
 
         self._ray_started = True
@@ -315,122 +298,6 @@ class Stack:
         self._exits.close()
 
 
-def _account(settings: Settings) -> Account | None:
-    """Return the Stripe account that is set, None if none is."""
-    if settings.stripe_api_key is None:
-        return None
-    given = settings.stripe_webhook_secret
-    secrets = [] if given is None else given.get_secret_value().split(",")
-    secrets = [secret.strip() for secret in secrets if secret.strip()]
-    if not secrets:
-        raise CannotStart(
-            "STRIPE_API_KEY is set and STRIPE_WEBHOOK_SECRET is not",
-            "Set it to the signing secret of the webhook endpoint (whsec_…).",
-        )
-    return Account(
-        settings.stripe_api_key.get_secret_value(),
-        settings.stripe_api_base,
-        settings.stripe_publishable_key,
-        tuple(secrets),
-    )
-
-
 def _hang_up(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
     process.stdin.close()
-
-
-@contextlib.contextmanager
-def locked(data_dir: Path) -> Iterator[None]:
-    """Keep a data directory to this process for the length of a block.
-
-    Raises:
-        CannotStart: another process has it, or it cannot be written to.
-    """
-    with contextlib.ExitStack() as exits:
-        try:
-            data_dir.mkdir(parents=True, exist_ok=True)
-            lock: IO[str] = exits.enter_context((data_dir / "lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CannotStart(
-                f"another onsale runs on the data directory {data_dir}",
-                "Stop it, or set ONSALE_DATA_DIR.",
-            ) from error
-        except OSError as error:
-            raise CannotStart(
-                f"cannot write to the data directory {data_dir} ({error.strerror})",
-                "Set ONSALE_DATA_DIR to a directory that can be written to.",
-            ) from error
-        yield
-
-
-async def _durability(url: str) -> Durability:
-    """Return what the store promises. Raises CannotStart."""
-    client = connect(url)
-    try:
-        return await check_store(client)
-    except StoreUnfit as error:
-        raise CannotStart(
-            f"the store cannot be used: {error.args[0]}", f"{error.args[1]}."
-        ) from error
-    except (RedisError, OSError, TimeoutError, ValueError) as error:
-        raise CannotStart(
-            f"no Redis answers at {_without_password(url)} ({type(error).__name__}: {error})",
-            "Start it, check ONSALE_REDIS_URL, or unset it to use the embedded store.",
-        ) from error
-    finally:
-        await client.aclose()
-
-
-def _check_reachable(ray_address: str) -> None:
-    """Find out at once what Ray would find out in a minute. Raises CannotStart."""
-    host, colon, port = ray_address.rpartition(":")
-    if not colon or not port.isdigit():
-        return  # "auto": Ray knows where on this machine
-    try:
-        socket.create_connection((host, int(port)), timeout=3).close()
-    except OSError as error:
-        raise CannotStart(
-            f"nothing answers at RAY_ADDRESS {ray_address} ({error})",
-            "Start the cluster, or unset RAY_ADDRESS to use one on this machine.",
-        ) from error
-
-
-def _without_password(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
-def port_is_free(host: str, port: int) -> bool:
-    """Tell whether a port can be listened on."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-        return True
-
-
-def is_ready(url: str) -> bool:
-    """Tell whether a service answers that it is ready."""
-    host = url.partition("://")[2]
-    connection = http.client.HTTPConnection(host, timeout=5)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def running(data_dir: Path) -> Runtime | None:
-    """Return where the service of this data directory runs, None if it does not."""
-    try:
-        runtime = msgspec.json.decode((data_dir / "runtime.json").read_bytes(), type=Runtime)
-        os.kill(runtime.pid, 0)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    return runtime

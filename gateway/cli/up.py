@@ -9,7 +9,8 @@ from rich.table import Table
 
 from gateway.auth import Tokens
 from gateway.cli.console import cannot_start, people, read_settings
-from gateway.cli.stack import CannotStart, Runtime, Stack
+from gateway.cli.stack import Stack
+from gateway.cli.surroundings import CannotStart, Runtime
 from gateway.settings import Settings
 
 
