@@ -121,11 +121,8 @@ class InProcess:
         self.ray_answers = True
         self._working: asyncio.Task[None] | None = None
         self.desk: PaymentDesk | None = None
-        self._own: Redis | None = None
-        if stripe is not None:
-            self._own = patient(redis)
-            streams = RedisStreams(self._own)
-            self.desk = PaymentDesk(stripe, self.owners, Catalogue(self._own), streams)
+        self._stripe = stripe
+        self._own = patient(redis)
         self.service = Service(
             self.owners,
             Catalogue(redis),
@@ -209,22 +206,25 @@ class InProcess:
             await stream.leave()
 
     def open_desk(self) -> None:
-        """Have the payment desk work, if there is one."""
-        if self.desk is not None:
+        """Have a payment desk work, if there is a Stripe."""
+        if self._stripe is not None:
+            catalogue, streams = Catalogue(self._own), RedisStreams(self._own)
+            self.desk = PaymentDesk(self._stripe, self.owners, catalogue, streams)
+            self.service.paying.payments = self.desk
             self._working = asyncio.create_task(self.desk.work())
 
     async def close_desk(self) -> None:
-        """Have the payment desk perish where it stands."""
+        """Have the payment desk perish where it stands; `open_desk` brings the next one."""
         if self._working is not None:
             working, self._working = self._working, None
+            self.service.paying.payments = AwayDesk()
             working.cancel()
             await asyncio.wait([working])
             assert working.cancelled(), working.exception()
-        if self._own is not None:
-            await self._own.connection_pool.disconnect()
 
     async def close(self) -> None:
         await self.close_desk()
+        await self._own.connection_pool.disconnect()
         await self.client.aclose()
         await self.owners.stop()
 

@@ -30,8 +30,11 @@ from actors.payments.connections import Connections
 from actors.payments.contract import Stripe
 from actors.payments.limiter import Limiter
 from actors.payments.stripe_api import StripeApi
+from actors.wire import Answers, Envelope, decode_reply, encode_batch
+from engine.domain.commands import ReadAvailability
 from engine.journal.redis_streams import RedisStreams
 from engine.journal.streams import DeadLetter, Group
+from engine.limits import REQUEST_DEADLINE_MS
 from tests.in_process import BASE, WEBHOOK_SECRET, InProcess, in_process
 from tests.stripe_sandbox import API_KEY, Refused, Sandbox, ask
 
@@ -135,10 +138,16 @@ class Shop:
         return found
 
     async def stock(self, event_id: str) -> tuple[int, int, int]:
-        """Return what is available, held and sold of an event's first type."""
-        answer = await self.onsale.get(f"{BASE}/events/{event_id}/availability")
-        counts = answer.json()["ticket_types"][0]
-        return counts["available"], counts["held"], counts["sold"]
+        """Return what is available, held and sold of an event's first type, now.
+
+        The gateway's own answer may be a second old.
+        """
+        batch = encode_batch([Envelope(REQUEST_DEADLINE_MS, ReadAvailability())])
+        reply = decode_reply(await self.onsale.owners.submit(event_id, batch))
+        assert isinstance(reply, Answers), reply
+        assert reply.availability is not None, reply
+        counts = reply.availability.ticket_types[0]
+        return counts.available, counts.held, counts.sold
 
     async def until(
         self,
@@ -162,12 +171,17 @@ class Shop:
 
     # -- webhooks ----------------------------------------------------------------------
 
+    def listed(self, what: str) -> list[dict[str, Any]]:
+        """Return all that a list of the sandbox's shows, newest first."""
+        headers = {"authorization": f"Bearer {API_KEY}"}
+        _, page = ask(f"{self.sandbox.url}/v1/{what}?limit=100", headers)
+        assert not page["has_more"], f"more than one page of {what}"
+        found: list[dict[str, Any]] = page["data"]
+        return found
+
     def mail(self) -> list[dict[str, Any]]:
         """Return every event of the sandbox's that was not brought yet, oldest first."""
-        headers = {"authorization": f"Bearer {API_KEY}"}
-        _, page = ask(f"{self.sandbox.url}/v1/events?limit=100", headers)
-        assert not page["has_more"], "more than one page of mail"
-        return [event for event in page["data"][::-1] if event["id"] not in self.sent]
+        return [event for event in self.listed("events")[::-1] if event["id"] not in self.sent]
 
     async def deliver(self, events: Iterable[dict[str, Any]] | None = None) -> list[str]:
         """Bring these events, all that are new if None; return their types."""

@@ -155,7 +155,8 @@ class Reconciler:
         orphan = payment is not None and payment.intent_id not in ("", intent.intent_id)
 
         async def step() -> None:
-            if not orphan:
+            if not orphan or intent.status == "succeeded":
+                # Money of an orphan is put aside, for an operator.
                 await self._pursuit.tell(intent.booking_id, of_intent(intent))
             elif intent.status not in ("succeeded", "canceled"):
                 # Opened by a call that seemed to have failed: nobody has its secret.
