@@ -209,3 +209,22 @@ async def test_killed_again_and_again_while_many_pay_and_return_nothing_is_lost(
         await killing
         state = await settled(till)
         assert len(state.bookings) == len(till.accounts()) == buyers
+
+
+@pytest.mark.drill
+async def test_frozen_it_is_noticed_and_replaced(shop: Shop):
+    async with till_of(shop, 10) as till:
+        ann, bob = await till.opened("ann", 2), await till.held("bob", 2)
+        desk = shop.desk()
+        assert desk is not None
+        os.kill(desk, signal.SIGSTOP)
+        began = time.monotonic()
+        shop.sandbox.pay(ann.intent_id)
+        asked = asyncio.create_task(till.opened("bob", booking_id=bob))
+        await shop.next_desk(desk)
+        assert time.monotonic() - began < 12.0, "it took long to notice"
+        await till.becomes(ann, "CONFIRMED")
+        shop.sandbox.pay((await asked).intent_id)
+        await till.becomes(await asked, "CONFIRMED")
+        assert time.monotonic() - began < 25.0
+        await settled(till)
