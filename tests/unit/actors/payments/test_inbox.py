@@ -1,0 +1,183 @@
+"""The inbox: what Stripe said reaches its owner, or is put aside."""
+
+import pytest
+
+from actors.consumer import Hopeless, RetryLater
+from actors.contract import OwnerGone
+from actors.payments.contract import (
+    ChargeFacts,
+    DisputeFacts,
+    Intent,
+    Return,
+    StripeRefused,
+    WebhookEvent,
+)
+from actors.payments.inbox import Inbox
+from actors.payments.news import decode_news, encode_news, message_of, of_facts, of_intent
+from engine.domain.booking import Status
+from engine.domain.commands import ObserveDispute
+from engine.journal.entry import Position
+from engine.journal.streams import Delivery, Effect, Incoming, StreamKind
+from tests.unit.actors.payments.sale import Desk, Killed, delivery
+from tests.unit.engine.domain.given import EVENT_ID, booking_id
+
+DISPUTED = DisputeFacts("dp_1", "needs_response", 9_000, "EUR", "ch_1", "pi_1")
+FOREIGN = Intent("pi_9", "succeeded", 1, 1, "EUR", "", "", "")
+
+
+def inbox(desk: Desk) -> Inbox:
+    return Inbox(desk.perishing.before(desk.stripe), desk.telling)
+
+
+def told(facts: object) -> Delivery:
+    """Return a webhook as it stands in the inbox."""
+    message = message_of(WebhookEvent("evt_1", "k", 0, facts), 5)
+    assert message is not None, "it tells nothing"
+    return delivery(message, StreamKind.INBOX)
+
+
+# -- what is kept ----------------------------------------------------------------------
+
+
+def test_what_is_kept_is_what_the_rules_need() -> None:
+    intent = Intent("pi_1", "succeeded", 9, 9, "EUR", booking_id("ann"), EVENT_ID, "ann")
+    message = message_of(WebhookEvent("evt_1", "payment_intent.succeeded", 7, intent), 5)
+    assert (message.id, message.kind, message.at_ms, message.event_id) == (
+        "evt_1",
+        "payment_intent.succeeded",
+        5,
+        EVENT_ID,
+    )
+    assert decode_news(message.body) == of_intent(intent)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        None,
+        FOREIGN,
+        Return("re_1", "succeeded", 1, "EUR", "pi_1", "", ""),
+        Return("re_1", "succeeded", 1, "EUR", "pi_1", booking_id("ann"), EVENT_ID, number=0),
+        ChargeFacts("ch_1", "pi_1", "", "", 1, 1, "EUR"),
+        ChargeFacts("ch_1", "pi_1", booking_id("ann"), EVENT_ID, 0, 0, "EUR"),
+        DisputeFacts("dp_1", "lost", 1, "EUR", "ch_1", ""),
+    ],
+    ids=["unknown", "intent", "refund", "by hand", "charge", "let go", "dispute"],
+)
+def test_what_tells_the_rules_nothing_is_not_kept(facts: object) -> None:
+    assert message_of(WebhookEvent("evt_1", "k", 0, facts), 5) is None
+
+
+def test_money_that_went_back_is_news_of_its_own() -> None:
+    intent = Intent(
+        "pi_1", "succeeded", 9, 9, "EUR", booking_id("ann"), EVENT_ID, "ann", refunded_minor=4
+    )
+    _, charge = of_facts(intent)
+    assert (charge.captured_minor, charge.refunded_minor, charge.currency) == (9, 4, "EUR")
+
+
+# -- what becomes of it ----------------------------------------------------------------
+
+
+async def test_a_success_confirms_once() -> None:
+    desk = Desk()
+    success = told(desk.stripe.pay(await desk.opened()))
+    await inbox(desk).handle([success, success])
+    await inbox(desk).handle([success])
+    assert desk.booking().status is Status.CONFIRMED
+    assert desk.sale.counts() == (8, 0, 2)
+
+
+async def test_what_one_batch_says_is_told_in_its_order() -> None:
+    desk = Desk()
+    intent_id = await desk.opened()
+    batch = [told(desk.stripe.decline(intent_id)), told(desk.stripe.pay(intent_id))]
+    await inbox(desk).handle(batch)
+    statuses = [moment.status for moment in desk.booking().history]
+    assert statuses[-2:] == [Status.PAYMENT_FAILED, Status.CONFIRMED]
+    assert desk.owners.batches[-1] == 2, "in one turn"
+
+
+async def test_a_mismatch_is_hopeless_and_confirms_nothing() -> None:
+    desk = Desk()
+    intent = desk.stripe.pay(await desk.opened())
+    desk.stripe._change(intent.intent_id, currency="USD")
+    with pytest.raises(Hopeless, match="payment_mismatch: currency"):
+        await inbox(desk).handle([told(desk.intent())])
+    assert desk.booking().status is Status.PAYMENT_PENDING
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Effect(EVENT_ID, Position(1, 1), 0, b""),
+        Incoming("evt_1", "k", b"\xff", 0),
+        Incoming("evt_1", "k", encode_news([]) + b"x", 0),
+        Incoming("evt_1", "k", encode_news(of_intent(FOREIGN)), 0),
+    ],
+    ids=["effect", "binary", "longer", "no booking"],
+)
+async def test_what_cannot_be_understood_is_hopeless(message: object) -> None:
+    with pytest.raises(Hopeless):
+        await inbox(Desk()).handle([delivery(message)])
+
+
+async def test_an_owner_that_is_gone_is_waited_for() -> None:
+    desk = Desk()
+    success = told(desk.stripe.pay(await desk.opened()))
+    desk.owners.instead = OwnerGone("killed")
+    with pytest.raises(RetryLater):
+        await inbox(desk).handle([success])
+    desk.owners.instead = None
+    await inbox(desk).handle([success])
+    assert desk.booking().status is Status.CONFIRMED
+
+
+# -- disputes --------------------------------------------------------------------------
+
+
+async def test_a_dispute_finds_its_booking_by_its_payment() -> None:
+    desk = Desk()
+    await desk.paid()
+    await inbox(desk).handle([told(DISPUTED)])
+    assert desk.booking().payment.disputes == (("dp_1", "needs_response"),)
+
+
+async def test_a_dispute_of_another_payment_is_dropped() -> None:
+    desk = Desk()
+    await desk.paid()
+    desk.stripe.intents["pi_9"] = FOREIGN
+    foreign = ObserveDispute("", "pi_9", "dp_9", "lost")
+    await inbox(desk).handle([delivery(Incoming("evt_1", "k", encode_news([foreign]), 0))])
+    assert desk.booking().status is Status.CONFIRMED
+
+
+async def test_a_dispute_waits_for_stripe() -> None:
+    desk = Desk()
+    await desk.paid()
+    desk.stripe.away = True
+    with pytest.raises(RetryLater) as later:
+        await inbox(desk).handle([told(DISPUTED)])
+    assert later.value.seconds == 7.0
+
+
+async def test_a_dispute_over_nothing_is_hopeless() -> None:
+    with pytest.raises(Hopeless, match="resource_missing"):
+        await inbox(Desk()).handle([told(DISPUTED)])
+    desk = Desk()
+    desk.stripe.refuses = StripeRefused("account_closed", "no")
+    with pytest.raises(Hopeless):
+        await inbox(desk).handle([told(DISPUTED)])
+
+
+@pytest.mark.parametrize("step", range(4))
+async def test_killed_at_any_step_it_ends_the_same(step: int) -> None:
+    desk = Desk()
+    await desk.paid()
+    desk.perishing.at = desk.perishing.calls + step
+    with pytest.raises(Killed):
+        await inbox(desk).handle([told(DISPUTED)])
+    desk.perishing.at = None
+    desk.restart()
+    await inbox(desk).handle([told(DISPUTED)])
+    assert desk.booking().payment.disputes == (("dp_1", "needs_response"),)

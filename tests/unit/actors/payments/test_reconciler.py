@@ -1,0 +1,187 @@
+"""The reconciler: what was lost on the way is found, told, and reported with its reason."""
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from msgspec.structs import replace
+
+from actors.contract import OwnerGone
+from actors.payments import reconciler
+from actors.payments.contract import Notice, Repair, StripeAway
+from actors.payments.reconciler import Reconciler
+from engine.domain.booking import Status
+from engine.domain.payment import PaymentState
+from engine.journal.contract import Unavailable
+from tests.unit.actors.payments.sale import Desk, Killed
+from tests.unit.engine.domain.given import EVENT_ID, TTL_MS, booking_id, release
+
+
+@pytest.fixture(autouse=True)
+def _much_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every payment of these tests be older than it has to be."""
+    monkeypatch.setattr(reconciler, "RECONCILE_YOUNGER_SECONDS", -(10**9))
+
+
+class Put:
+    """Where lost webhooks are put."""
+
+    def __init__(self) -> None:
+        self.notices: list[Notice] = []
+
+    async def __call__(self, notices: Sequence[Notice]) -> None:
+        self.notices += notices
+
+
+def reconciling(desk: Desk, put: Put | None = None) -> Reconciler:
+    stripe = desk.perishing.before(desk.stripe)
+    return Reconciler(stripe, desk.pursuit, desk.telling, desk.catalogue, put or Put())
+
+
+async def test_what_agrees_is_left_alone() -> None:
+    desk = Desk()
+    for customer in ("ann", "bob", "cid"):
+        await desk.paid(customer, 1)
+    entries = len(desk.sale.entries)
+    report = await reconciling(desk).run(0)
+    assert (report.recent, report.repairs, report.troubles) == (3, [], [])
+    assert len(desk.sale.entries) == entries
+
+
+async def test_a_lost_success_is_found_and_reported() -> None:
+    desk = Desk()
+    desk.stripe.pay(await desk.opened())
+    report = await reconciling(desk).run(0)
+    assert report.repairs == [
+        Repair(
+            booking_id("ann"),
+            "Stripe says succeeded",
+            "PAYMENT_PENDING, payment open",
+            "CONFIRMED, payment captured",
+        )
+    ]
+    assert (await reconciling(desk).run(0)).repairs == []
+
+
+async def test_lost_effects_are_made_good() -> None:
+    desk = Desk()
+    await desk.opened("ann", 1)
+    await desk.paid("bob", 1)
+    desk.begun("cid", 1)  # the answer to the call that opens it was lost
+    desk.sale.ask(release("ann"))
+    desk.refund("bob")
+    report = await reconciling(desk).run(0)
+    assert report.troubles == []
+    assert desk.booking("ann").payment.state is PaymentState.CLOSED
+    assert desk.booking("bob").status is Status.REFUNDED
+    assert desk.booking("cid").payment.state is PaymentState.OPEN
+    reasons = {one.booking_id: one.reason for one in report.repairs}
+    assert reasons[booking_id("bob")] == "payment was captured"
+    assert reasons[booking_id("ann")] == "payment was closing"
+
+
+async def test_an_expired_hold_is_closed_without_its_effect() -> None:
+    desk = Desk()
+    await desk.opened()
+    desk.sale.wait(TTL_MS)
+    desk.sale.expire_due()
+    await reconciling(desk).run(0)
+    assert desk.booking().status is Status.EXPIRED
+    assert desk.intent().status == "canceled"
+
+
+async def test_late_money_of_an_ended_hold_is_found() -> None:
+    desk = Desk()
+    intent_id = await desk.opened()
+    desk.sale.ask(release("ann"))
+    await desk.pursuit.handle(desk.effects())
+    assert desk.booking().payment.state is PaymentState.CLOSED
+    desk.stripe._change(intent_id, status="succeeded", received_minor=9_000)
+    report = await reconciling(desk).run(0)
+    assert report.troubles == []
+    await reconciling(desk).run(0)
+    assert desk.booking().payment.state is PaymentState.RETURNED
+
+
+async def test_lost_webhooks_are_put_into_the_inbox() -> None:
+    desk, put = Desk(), Put()
+    body = json.dumps({}).encode()
+    desk.stripe.lost = [Notice(f"evt_{number}", "k", 10, body) for number in range(5)]
+    report = await reconciling(desk, put).run(5)
+    assert put.notices == desk.stripe.lost
+    assert report.notices == 5
+    assert (await reconciling(desk, put).run(11)).notices == 0
+
+
+async def test_what_cannot_be_looked_at_is_said() -> None:
+    desk = Desk()
+    for customer in ("ann", "bob"):
+        desk.stripe.pay(await desk.opened(customer, 1))
+    ann = desk.booking("ann").payment.intent_id
+    desk.stripe.intents[ann] = replace(desk.stripe.intents[ann], currency="USD")
+    report = await reconciling(desk).run(0)
+    assert report.troubles == [f"{booking_id('ann')}: payment_mismatch: currency"]
+    assert [one.booking_id for one in report.repairs] == [booking_id("bob")]
+    desk.owners.instead = OwnerGone("killed")
+    report = await reconciling(desk).run(0)
+    assert report.repairs == []
+    assert any(EVENT_ID in trouble for trouble in report.troubles)
+
+
+async def test_a_second_payment_is_closed_and_its_money_reported() -> None:
+    desk = Desk()
+    first = await desk.opened()
+    other = replace(desk.stripe.intents[first], intent_id="pi_9")
+    desk.stripe.intents["pi_9"] = other
+    assert (await reconciling(desk).run(0)).troubles == []
+    assert desk.stripe.intents["pi_9"].status == "canceled"
+    assert desk.intent().status == "requires_payment_method"
+    desk.stripe._change("pi_9", status="succeeded", received_minor=9_000)
+    report = await reconciling(desk).run(0)
+    assert report.troubles == [f"{booking_id('ann')}: payment_mismatch: intent"]
+
+
+async def test_payments_of_others_are_no_matter() -> None:
+    desk = Desk()
+    intent_id = await desk.opened()
+    foreign = replace(desk.stripe.intents[intent_id], intent_id="pi_9", booking_id="order 7")
+    desk.stripe.intents["pi_9"] = foreign
+    report = await reconciling(desk).run(0)
+    assert (report.recent, report.troubles) == (1, [])
+
+
+async def test_with_nobody_to_compare_with_it_fails() -> None:
+    desk = Desk()
+    desk.stripe.away = True
+    with pytest.raises(StripeAway):
+        await reconciling(desk).run(0)
+    desk.stripe.away, desk.catalogue.away = False, True
+    with pytest.raises(Unavailable):
+        await reconciling(desk).run(0)
+
+
+async def test_killed_at_any_step_the_next_run_converges() -> None:
+    async def story() -> Desk:
+        desk = Desk()
+        desk.stripe.pay(await desk.opened("ann", 1))
+        await desk.paid("bob", 1)
+        desk.refund("bob")
+        return desk
+
+    step = 0
+    while True:
+        desk = await story()
+        desk.perishing.at = desk.perishing.calls + step
+        try:
+            await reconciling(desk).run(0)
+        except* Killed:
+            desk.perishing.at = None
+            desk.restart()
+            await reconciling(desk).run(0)
+        else:
+            break
+        assert desk.booking("ann").status is Status.CONFIRMED, step
+        assert desk.booking("bob").status is Status.REFUNDED, step
+        assert desk.intent("bob").refunded_minor == 4_500
+        step += 1
+    assert step > 10
