@@ -53,6 +53,9 @@ class InboxWriter:
                 kept = True
             except Unavailable as error:
                 log.warning("store_unreachable", error=str(error))
+            except Exception:
+                # A mistake in here: whoever waits for the next write must not wait for ever.
+                log.exception("inbox_not_written")
             finally:
                 for _, written in batch:
                     if not written.done():

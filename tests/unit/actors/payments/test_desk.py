@@ -1,0 +1,213 @@
+"""The payment desk as the gateway sees it: an answer for every kind of trouble."""
+
+import asyncio
+import json
+
+import pytest
+
+from actors.contract import OwnerGone
+from actors.payments import desk as desk_module
+from actors.payments import inbox
+from actors.payments.contract import (
+    Declined,
+    DeskGone,
+    Notice,
+    NotNow,
+    Opened,
+    StripeAway,
+    StripeRefused,
+)
+from actors.payments.desk import (
+    PaymentDesk,
+    decode_opened,
+    decode_report,
+    decode_unsettled,
+    encode_opened,
+    encode_report,
+    encode_unsettled,
+)
+from engine.domain.booking import Status
+from engine.domain.payment import PaymentState
+from engine.journal.contract import Unavailable
+from engine.journal.keys import partition_of
+from engine.journal.memory_stream_store import MemoryStreamStore
+from engine.journal.memory_streams import MemoryStreams
+from tests.unit.actors.payments.given import INTENT, METADATA
+from tests.unit.actors.payments.sale import Desk
+from tests.unit.engine.domain.given import EVENT_ID, booking_id
+
+
+def counter(desk: Desk, streams: object = None) -> PaymentDesk:
+    """Return a payment desk over the parts of a test."""
+    streams = streams or MemoryStreams(MemoryStreamStore())
+    return PaymentDesk(desk.stripe, desk.owners, desk.catalogue, streams)
+
+
+def notice(kind: str, number: int, **changes: object) -> Notice:
+    thing = {**INTENT, "metadata": {**METADATA, "booking": booking_id("ann")}, **changes}
+    event = {
+        "id": f"evt_{number}",
+        "object": "event",
+        "type": kind,
+        "created": number,
+        "data": {"object": thing},
+    }
+    return Notice(event["id"], kind, number, json.dumps(event).encode())
+
+
+# -- opening ---------------------------------------------------------------------------
+
+
+async def test_a_payment_is_opened_and_its_owner_knows() -> None:
+    desk = Desk()
+    opened = await counter(desk).open(desk.begun())
+    assert opened == Opened("pi_1", "pi_1_secret_1")
+    assert desk.booking().payment.intent_id == "pi_1"
+    assert desk.booking().payment.state is PaymentState.OPEN
+    assert await counter(desk).open(desk.unsettled()) == opened
+    assert len(desk.stripe.intents) == 1
+
+
+async def test_what_stripe_knows_better_is_told_to_the_owner() -> None:
+    desk = Desk()
+    desk.stripe.pay(await desk.opened())
+    assert isinstance(await counter(desk).open(desk.unsettled()), Opened)
+    assert desk.booking().status is Status.CONFIRMED
+
+
+async def test_whoever_is_away_may_be_asked_again_later() -> None:
+    desk = Desk()
+    unsettled = desk.begun()
+    desk.stripe.away = True
+    assert await counter(desk).open(unsettled) == NotNow(7.0)
+    desk.stripe.away, desk.catalogue.away = False, True
+    assert isinstance(await counter(desk).open(unsettled), NotNow)
+    desk.catalogue.away, desk.owners.instead = False, OwnerGone("killed")
+    assert isinstance(await counter(desk).open(unsettled), NotNow)
+    desk.owners.instead = None
+    assert isinstance(await counter(desk).open(unsettled), Opened)
+    assert len(desk.stripe.intents) == 1
+
+
+async def test_what_stripe_refuses_is_declined() -> None:
+    desk = Desk()
+    desk.stripe.refuses = StripeRefused("amount_too_small", "no")
+    assert await counter(desk).open(desk.begun()) == Declined("amount_too_small")
+
+
+async def test_a_payment_of_another_amount_is_declined() -> None:
+    desk = Desk()
+    intent_id = await desk.opened()
+    desk.stripe._change(intent_id, amount_minor=1)
+    declined = await counter(desk).open(desk.unsettled())
+    assert isinstance(declined, Declined)
+    assert "payment_mismatch" in declined.code
+
+
+async def test_what_it_says_crosses_processes() -> None:
+    desk = Desk()
+    unsettled = desk.begun()
+    assert decode_unsettled(encode_unsettled(unsettled)) == unsettled
+    for answer in (Opened("pi_1", "secret"), NotNow(2.5), Declined("code")):
+        assert decode_opened(encode_opened(answer)) == answer
+    report = await counter(desk).reconcile(0)
+    assert decode_report(encode_report(report)) == report
+    assert "secret" not in repr(Opened("pi_1", "secret"))
+
+
+# -- what webhooks would have said -----------------------------------------------------
+
+
+async def test_lost_webhooks_stand_where_the_webhooks_would() -> None:
+    streams = MemoryStreams(MemoryStreamStore())
+    good = notice("payment_intent.succeeded", 1, status="succeeded", amount_received=4_500)
+    bad = notice("payment_intent.succeeded", 2, amount="a lot")
+    foreign = notice("payment_intent.succeeded", 3, metadata={})
+    await counter(Desk(), streams).take_in([good, bad, foreign])
+    partition = partition_of(EVENT_ID)
+    await streams.ensure_group(inbox.GROUP, range(64))
+    (found,) = await streams.read(inbox.GROUP, "c", range(64), 10, 0)
+    assert (found.partition, found.message.id, found.event_id) == (partition, "evt_1", EVENT_ID)
+
+
+async def test_nothing_to_put_asks_no_store() -> None:
+    await counter(Desk(), object()).take_in([notice("customer.created", 1)])
+
+
+# -- reconciling -----------------------------------------------------------------------
+
+
+async def test_what_keeps_it_from_comparing_is_said_in_words() -> None:
+    desk = Desk()
+    desk.stripe.away = True
+    with pytest.raises(DeskGone, match="Stripe does not answer: the test took it away"):
+        await counter(desk).reconcile(0)
+    desk.stripe.away, desk.catalogue.away = False, True
+    with pytest.raises(DeskGone, match="the store does not answer"):
+        await counter(desk).reconcile(0)
+
+
+async def test_two_do_not_compare_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    running, most = 0, 0
+
+    async def undelivered(created: int, after: str | None) -> tuple[list[Notice], bool]:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(1)
+        running -= 1
+        return [], False
+
+    desk.stripe.undelivered = undelivered
+    it = counter(desk)
+    await asyncio.gather(*(it.reconcile(0) for _ in range(3)))
+    assert most == 1
+
+
+# -- at work ---------------------------------------------------------------------------
+
+
+async def test_it_works_through_outages_of_stripe_and_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trouble = [StripeAway("outage", 1.0), Unavailable("gone"), StripeRefused("bad_key", "no")]
+    runs: list[int | None] = []
+
+    class Failing:
+        async def run(self, since: int | None = None) -> None:
+            runs.append(since)
+            if trouble:
+                raise trouble.pop(0)
+
+    it = counter(Desk())
+    it._reconciler = Failing()
+    working = asyncio.create_task(it.work())
+    await asyncio.sleep(5.5 * desk_module.RECONCILE_EVERY_SECONDS)
+    assert not working.done()
+    working.cancel()
+    await asyncio.wait([working])
+    # As far back as Stripe's own attempts until it has worked once.
+    assert [since is None for since in runs] == [False, False, False, False, True, True]
+
+
+async def test_a_webhook_and_an_effect_take_their_way() -> None:
+    desk, streams = Desk(), MemoryStreams(MemoryStreamStore())
+    it = counter(desk, streams)
+    intent_id = await desk.opened()
+    desk.stripe.pay(intent_id)
+    success = notice(
+        "payment_intent.succeeded",
+        1,
+        id=intent_id,
+        status="succeeded",
+        amount=9_000,
+        amount_received=9_000,
+        metadata={"booking": booking_id("ann"), "event": EVENT_ID, "customer": "ann"},
+    )
+    working = asyncio.create_task(it.work())
+    await it.take_in([success])
+    await asyncio.sleep(5)
+    assert desk.booking().status is Status.CONFIRMED
+    working.cancel()
+    await asyncio.wait([working])
