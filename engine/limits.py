@@ -208,7 +208,7 @@ LAG_COUNTED_MAX = 10_000
 #: Units of one booking: as many as one line may have, and fewer than the two digits by
 #: which a ticket id tells the units of a booking apart can count (32 x 32).
 BOOKING_UNITS_MAX = 1_000
-#: Tickets in one PDF: four seconds of drawing. Whoever has more gets them one by one.
+#: Tickets in one PDF: a second of drawing. Whoever has more gets them one by one.
 PDF_TICKETS_MAX = 100
 #: Files of tickets drawn at once by one gateway. Drawing is Python's own work: a second
 #: thread would not draw more, and sales would have to wait for two instead of one.

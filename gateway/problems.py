@@ -63,6 +63,11 @@ KINDS: dict[str, Kind] = {
         "The ticket is void",
         advice="It was given back or taken back, or the event is cancelled: it admits nobody.",
     ),
+    "too_many_tickets": Kind(
+        409,
+        "Too many tickets for one document",
+        advice="Ask for the tickets one by one.",
+    ),
     "not_issued": Kind(
         409,
         "The booking has no tickets yet",

@@ -6,7 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from engine.domain.tickets import Ticket, TicketStatus, number
-from engine.limits import DRAWINGS_KEPT_BYTES, DRAWINGS_WAITING_MAX, DRAWN_AT_ONCE_MAX
+from engine.limits import (
+    DRAWINGS_KEPT_BYTES,
+    DRAWINGS_WAITING_MAX,
+    DRAWN_AT_ONCE_MAX,
+    REQUEST_DEADLINE_MS,
+)
 from engine.tickets.seal import Seals
 from gateway.auth import derive_key
 from gateway.problems import Problem
@@ -33,7 +38,7 @@ class Drawings:
             draw: called in a thread.
 
         Raises:
-            Problem: `overloaded`, if too many wait already.
+            Problem: `overloaded`, if too many wait already, or this one takes too long.
         """
         kept = self._kept.get(name)
         if kept is not None:
@@ -46,8 +51,13 @@ class Drawings:
             drawing = asyncio.get_running_loop().run_in_executor(self._pool, draw)
             self._under_way[name] = drawing
             drawing.add_done_callback(lambda done: self._drawn(name, done))
-        # Whoever leaves must not take the drawing from the others.
-        return await asyncio.shield(drawing)
+        try:
+            async with asyncio.timeout(REQUEST_DEADLINE_MS / 1_000):
+                # Whoever leaves must not take the drawing from the others.
+                return await asyncio.shield(drawing)
+        except TimeoutError as error:
+            # It will be there when they ask again.
+            raise Problem("overloaded") from error
 
     def _drawn(self, name: str, drawing: asyncio.Future[bytes]) -> None:
         del self._under_way[name]

@@ -51,16 +51,20 @@ def svg(code: Matrix, title: str = "") -> bytes:
 
 def png(code: Matrix) -> bytes:
     """Return the code as a PNG image of one bit a pixel."""
+    written = io.BytesIO()
+    image(code).save(written, "PNG", optimize=True)
+    return written.getvalue()
+
+
+def image(code: Matrix) -> Image.Image:
+    """Return the code as a picture, black on white."""
     size = len(code) + 2 * QUIET_MODULES
-    image = Image.new("1", (size, size), 1)
+    picture = Image.new("1", (size, size), 1)
     for y, row in enumerate(code):
         for x, dark in enumerate(row):
             if dark:
-                image.putpixel((x + QUIET_MODULES, y + QUIET_MODULES), 0)
-    image = image.resize((size * _PIXELS, size * _PIXELS), Image.Resampling.NEAREST)
-    written = io.BytesIO()
-    image.save(written, "PNG", optimize=True)
-    return written.getvalue()
+                picture.putpixel((x + QUIET_MODULES, y + QUIET_MODULES), 0)
+    return picture.resize((size * _PIXELS, size * _PIXELS), Image.Resampling.NEAREST)
 
 
 def runs(row: tuple[bool, ...]) -> list[tuple[int, int]]:

@@ -7,10 +7,11 @@ from functools import cache
 from importlib.metadata import version
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Query, Response
 from msgspec import Struct
 
-from engine.domain.booking import Booking
+from engine.domain.booking import Booking, Status
 from engine.domain.event import Event
 from engine.domain.ids import event_of_booking, is_booking_id
 from engine.domain.outcomes import Refusal
@@ -23,8 +24,8 @@ from engine.domain.tickets import (
 )
 from engine.journal.catalogue import EventDocument
 from engine.journal.contract import Unavailable
-from engine.limits import LIST_MAX
-from engine.tickets import code
+from engine.limits import LIST_MAX, PDF_TICKETS_MAX
+from engine.tickets import calendar, code, paper
 from gateway.auth import Principal
 from gateway.bodies import invalid
 from gateway.problems import Problem
@@ -153,6 +154,112 @@ async def draw_png(
         if_none_match,
         lambda: code.png(code.matrix(payload)),
     )
+
+
+@router.get(
+    "/tickets/{ticket_id}/ticket.pdf",
+    **_file("application/pdf", *_OF_TICKET, "ticket_void"),
+)
+async def draw_ticket(
+    ticket_id: TicketId,
+    principal: Known,
+    service: TheService,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Draw a ticket to be printed or shown."""
+    issued, ticket = await _valid_ticket(service, ticket_id, principal)
+    name = f"ticket-{service.ticketing.number(ticket)}.pdf"
+    return await _paper(service, issued, (ticket,), name, if_none_match)
+
+
+# -- files of a booking ------------------------------------------------------------
+
+
+@router.get(
+    "/bookings/{booking_id}/tickets.pdf",
+    **_file("application/pdf", *_OF_BOOKING, "not_issued", "ticket_void", "too_many_tickets"),
+)
+async def draw_tickets(
+    booking_id: BookingId,
+    principal: Known,
+    service: TheService,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Draw all tickets of a booking that admit somebody, a page for each."""
+    issued = await _issued(service, booking_id, principal)
+    valid = _valid(issued)
+    if len(valid) > PDF_TICKETS_MAX:
+        raise Problem("too_many_tickets")
+    return await _paper(service, issued, valid, f"tickets-{booking_id}.pdf", if_none_match)
+
+
+@router.get(
+    "/bookings/{booking_id}/calendar.ics",
+    **_file("text/calendar", *_OF_BOOKING, "not_issued", "ticket_void"),
+)
+async def draw_calendar(
+    booking_id: BookingId,
+    principal: Known,
+    service: TheService,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Give an entry for the buyer's calendar."""
+    issued = await _issued(service, booking_id, principal)
+    numbers = tuple(service.ticketing.number(ticket) for ticket in _valid(issued))
+    event, issued_at_ms = issued.event, _issued_at_ms(issued.booking)
+    content = msgspec.json.encode((event, booking_id, numbers, issued_at_ms))
+    return await _answer(
+        service,
+        _File("text/calendar", f"{event.event_id}.ics", content),
+        if_none_match,
+        lambda: calendar.entry(event, booking_id, numbers, issued_at_ms),
+    )
+
+
+async def _paper(
+    service: Service,
+    issued: _Issued,
+    tickets: tuple[Ticket, ...],
+    name: str,
+    if_none_match: str | None,
+) -> Response:
+    event, issued_at_ms = issued.event, _issued_at_ms(issued.booking)
+    kinds = {kind.code: kind.name for kind in event.ticket_types}
+    sheets = tuple(
+        paper.Sheet(
+            service.ticketing.number(ticket),
+            service.ticketing.payload(ticket, issued.booking.customer),
+            kinds[ticket.ticket_type],
+            ticket.seat,
+        )
+        for ticket in tickets
+    )
+    content = msgspec.json.encode((event, sheets, issued_at_ms))
+    return await _answer(
+        service,
+        _File("application/pdf", name, content),
+        if_none_match,
+        lambda: paper.draw(event, sheets, issued_at_ms),
+    )
+
+
+def _issued_at_ms(booking: Booking) -> int:
+    """Return when a booking that has tickets was confirmed."""
+    return next(moment.at_ms for moment in booking.later if moment.status is Status.CONFIRMED)
+
+
+def _valid(issued: _Issued) -> tuple[Ticket, ...]:
+    """Return the tickets that admit somebody.
+
+    Raises:
+        Problem: `not_issued`, `ticket_void`, if there are none.
+    """
+    if not issued.tickets:
+        raise Problem("not_issued")
+    valid = tuple(ticket for ticket in issued.tickets if ticket.status is TicketStatus.ACTIVE)
+    if not valid:
+        raise Problem("ticket_void")
+    return valid
 
 
 # -- what they share ---------------------------------------------------------------

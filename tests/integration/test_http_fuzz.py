@@ -45,6 +45,8 @@ CHECKS = [
 ]
 #: A share of what the profile of this run tries elsewhere.
 EXAMPLES = settings.default.max_examples // 6
+#: What is asked of a booking that is confirmed.
+CONFIRMED = ("refund", "ticket", "calendar")
 
 
 class Target:
@@ -104,7 +106,7 @@ def target(
 ) -> Iterator[Target]:
     path = request.node.callspec.params["operation"].path
     with asyncio.Runner() as runner:
-        running = Target(store, sandbox, runner, free="/refund" in path or "ticket" in path)
+        running = Target(store, sandbox, runner, free=any(part in path for part in CONFIRMED))
         yield running
         running.close()
 

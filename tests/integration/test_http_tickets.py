@@ -3,15 +3,17 @@
 import asyncio
 import re
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import icalendar
 import pytest
 
 from engine.limits import DRAWINGS_WAITING_MAX
 from engine.tickets.seal import Opened
 from tests.in_process import BASE, InProcess
-from tests.reading_codes import read_png
+from tests.reading_codes import read_pdf, read_png, text_of
 
 BOOKINGS = f"{BASE}/bookings"
 TICKETS = f"{BASE}/tickets"
@@ -52,9 +54,12 @@ async def test_a_hold_has_no_tickets(onsale: InProcess) -> None:
     assert await tickets(onsale, booking["id"]) == []
     ann = onsale.token("buyer", "ann")
     guessed = f"tkt_{booking['id'][3:]}00"
-    for file in ("", "/qr.svg", "/qr.png"):
+    for file in ("", "/qr.svg", "/qr.png", "/ticket.pdf"):
         answer = await onsale.get(f"{TICKETS}/{guessed}{file}", ann)
         assert (answer.status_code, answer.json()["code"]) == (404, "ticket_not_found")
+    for file in ("tickets.pdf", "calendar.ics"):
+        answer = await onsale.get(f"{BOOKINGS}/{booking['id']}/{file}", ann)
+        assert (answer.status_code, answer.json()["code"]) == (409, "not_issued")
 
 
 async def test_a_confirmed_booking_has_a_ticket_for_each_unit(onsale: InProcess) -> None:
@@ -166,12 +171,14 @@ def paths(booking: dict) -> list[str]:
 
 def files(booking: dict) -> list[str]:
     ticket = f"{TICKETS}/{booking['tickets'][0]}"
-    return [f"{ticket}/qr.svg", f"{ticket}/qr.png"]
+    booked = f"{BOOKINGS}/{booking['id']}"
+    drawn = [f"{ticket}/qr.svg", f"{ticket}/qr.png", f"{ticket}/ticket.pdf"]
+    return [*drawn, f"{booked}/tickets.pdf", f"{booked}/calendar.ics"]
 
 
 @pytest.mark.parametrize("ticket_id", ["tkt_" + "0" * 30, "tkt_" + "u" * 30, "bk_x", "x" * 999])
 async def test_a_ticket_that_does_not_exist_is_not_found(onsale: InProcess, ticket_id: str) -> None:
-    for file in ("", "/qr.svg", "/qr.png"):
+    for file in ("", "/qr.svg", "/qr.png", "/ticket.pdf"):
         answer = await onsale.get(f"{TICKETS}/{ticket_id}{file}", onsale.token("admin", "root"))
         assert (answer.status_code, answer.json()["code"]) == (404, "ticket_not_found")
 
@@ -227,6 +234,62 @@ async def test_the_code_says_what_the_ticket_says(onsale: InProcess) -> None:
         svg = await onsale.get(f"{TICKETS}/{ticket['id']}/qr.svg", ann)
         assert svg.headers["content-type"] == "image/svg+xml"
         assert ticket["number"] in svg.text
+
+
+async def test_paper_says_what_the_tickets_say(onsale: InProcess) -> None:
+    booking = await confirmed(
+        onsale,
+        name="حفلة الليل 音乐会 🎉",
+        timezone="Europe/Berlin",
+        venue={"name": "היכל התרבות", "city": "กรุงเทพฯ"},
+    )
+    ann = onsale.token("buyer", "ann")
+    found = await tickets(onsale, booking["id"])
+    together = await onsale.get(f"{BOOKINGS}/{booking['id']}/tickets.pdf", ann)
+    assert together.headers["content-type"] == "application/pdf"
+    assert read_pdf(together.content) == [ticket["qr"] for ticket in found]
+    for ticket in found:
+        alone = await onsale.get(f"{TICKETS}/{ticket['id']}/ticket.pdf", ann)
+        assert alone.headers["content-type"] == "application/pdf"
+        assert read_pdf(alone.content) == [ticket["qr"]]
+        for text in (text_of(alone.content), text_of(together.content)):
+            assert ticket["number"] in text
+            assert "1 March 2096, 20:00 (Europe/Berlin)" in text
+            assert "Standing" in text
+
+
+async def test_the_paper_of_a_booking_has_only_tickets_that_admit(onsale: InProcess) -> None:
+    booking = await confirmed(onsale, ga=3)
+    found = await tickets(onsale, booking["id"])
+    path = f"{BOOKINGS}/{booking['id']}/tickets.pdf"
+    before = await onsale.get(path, onsale.token("buyer", "ann"))
+    assert (await refund(onsale, booking["id"], ga=1)).status_code == 202
+    after = await onsale.get(
+        path, onsale.token("buyer", "ann"), headers={"if-none-match": before.headers["etag"]}
+    )
+    assert after.status_code == 200
+    assert read_pdf(after.content) == [ticket["qr"] for ticket in found[:2]]
+
+
+async def test_a_booking_of_a_coach_company_is_printed_one_by_one(onsale: InProcess) -> None:
+    booking = await confirmed(onsale, ga=101, capacity=101, max_per_booking=101)
+    ann = onsale.token("buyer", "ann")
+    answer = await onsale.get(f"{BOOKINGS}/{booking['id']}/tickets.pdf", ann)
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_tickets")
+    last = await onsale.get(f"{TICKETS}/{booking['tickets'][-1]}/ticket.pdf", ann)
+    assert last.status_code == 200
+
+
+async def test_an_entry_for_the_calendar(onsale: InProcess) -> None:
+    booking = await confirmed(onsale, timezone="Europe/Berlin", venue={"name": "Halle 1"})
+    ann = onsale.token("buyer", "ann")
+    answer = await onsale.get(f"{BOOKINGS}/{booking['id']}/calendar.ics", ann)
+    assert answer.headers["content-type"] == "text/calendar; charset=utf-8"
+    (entry,) = icalendar.Calendar.from_ical(answer.content).walk("VEVENT")
+    assert entry.start == datetime(2096, 3, 1, 19, tzinfo=UTC)
+    assert (entry["summary"], entry["location"]) == ("Night of Strings", "Halle 1")
+    for ticket in await tickets(onsale, booking["id"]):
+        assert ticket["number"] in entry["description"]
 
 
 async def test_a_file_is_not_sent_to_who_has_it(onsale: InProcess) -> None:
