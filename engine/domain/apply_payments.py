@@ -122,19 +122,8 @@ def _refund_requested(state: EventState, record: RefundRequested) -> None:
 
 
 def _refund_settled(state: EventState, record: RefundSettled) -> None:
-    booking, payment, refund = _refunding(state, record.booking_id)
-    payment = payment.settled(record.refund_id)
-    if payment.state is PaymentState.RETURNING:
-        payment = replace(payment, state=PaymentState.RETURNED)
-        put(state, replace(booking, payment=payment))
-        return
-    if sum(part.quantity for part in refund.parts) == booking.units:
-        put(state, replace(booking.moved(Status.REFUNDED, record.at_ms), payment=payment))
-        return
-    was_delivered = any(moment.status is Status.TICKETS_DELIVERED for moment in booking.later)
-    status = Status.TICKETS_DELIVERED if was_delivered else Status.CONFIRMED
-    rest = booking.without(refund.parts).moved(status, record.at_ms)
-    put(state, replace(rest, payment=payment))
+    booking = state.bookings[record.booking_id]
+    put(state, booking.refunded(record.refund_id, record.at_ms))
 
 
 def _refund_failed(state: EventState, record: RefundFailed) -> None:

@@ -176,6 +176,23 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
         asked = self.moved(Status.REFUND_REQUESTED, at_ms)
         return replace(asked, payment=replace(payment, refund=refund))
 
+    def refunded(self, refund_id: str, at_ms: int) -> "Booking":
+        """Return the booking with the refund under way made, and without the units it was for."""
+        assert self.payment is not None, "a booking was refunded that was not paid"
+        assert self.payment.refund is not None, "a refund was made before it was asked for"
+        parts, payment = self.payment.refund.parts, self.payment.settled(refund_id)
+        if payment.state is PaymentState.RETURNING:
+            return replace(self, payment=replace(payment, state=PaymentState.RETURNED))
+        rest = self.without(parts)
+        left_minor = payment.captured_minor - payment.refunded_minor
+        if not rest.units or (rest.total_minor and not left_minor):
+            # That was all of it, or others have given back what was left.
+            payment = replace(payment, kept_minor=left_minor)
+            return replace(self.moved(Status.REFUNDED, at_ms), payment=payment)
+        delivered = any(moment.status is Status.TICKETS_DELIVERED for moment in self.later)
+        status = Status.TICKETS_DELIVERED if delivered else Status.CONFIRMED
+        return replace(rest.moved(status, at_ms), payment=payment)
+
     def without(self, parts: tuple[Part, ...]) -> "Booking":
         """Return the booking without units that were given back."""
         back: dict[str, int] = {}

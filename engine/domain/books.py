@@ -63,6 +63,7 @@ def _check_payment(booking: Booking, payment: Payment, *, sold: bool) -> None:
     if payment.state is PaymentState.CAPTURED:
         assert sold or booking.status is Status.REFUNDED, f"I7: {what}, for no units"
         price_minor = booking.total_minor if sold else 0
+        assert not price_minor or refunded_minor < captured_minor, f"I7: {what}, for nothing"
     elif payment.state in (PaymentState.RETURNING, PaymentState.RETURNED):
         assert SHARE[booking.status] is Share.NONE, f"I7: {what}, and has units"
         # What goes back has no price: it is open until it has gone.

@@ -135,8 +135,8 @@ def observe_refund(state: EventState, command: ObserveRefund, now_ms: int) -> De
         return DONE, ()
     if command.status == "succeeded":
         settled = RefundSettled(booking.booking_id, command.refund_id, now_ms)
-        rest = replace(booking.without(refund.parts), payment=payment.settled(command.refund_id))
-        return DONE, (settled, *_owed(state, rest, now_ms))
+        after = booking.refunded(command.refund_id, now_ms)
+        return DONE, (settled, *_owed(state, after, now_ms))
     if command.status in ("failed", "canceled"):
         reason = command.reason or command.status
         failed = RefundFailed(booking.booking_id, command.refund_id, reason, now_ms)
@@ -144,7 +144,8 @@ def observe_refund(state: EventState, command: ObserveRefund, now_ms: int) -> De
             return DONE, (failed, *_return_again(booking, payment, refund, now_ms))
         # A part that did not go back must not keep the whole of a cancelled event here.
         part = not bounced and booking.without(refund.parts).units
-        return DONE, (failed, *(_owed(state, booking, now_ms) if part else ()))
+        after = booking.moved(Status.REFUND_DENIED, now_ms)
+        return DONE, (failed, *(_owed(state, after, now_ms) if part else ()))
     return DONE, ()
 
 
@@ -161,10 +162,9 @@ def _return_again(
 
 def _owed(state: EventState, booking: Booking, now_ms: int) -> tuple[Record, ...]:
     """Give back what is left of a booking whose event was called off meanwhile."""
-    payment = booking.payment
-    if state.cancelled_at_ms is None or payment is None or not booking.units:
+    if state.cancelled_at_ms is None or (booking.status, Move.REQUEST_REFUND) not in TRANSITIONS:
         return ()
-    if payment.state is not PaymentState.CAPTURED or payment.disputed:
+    if booking.payment is not None and booking.payment.disputed:
         return ()
     return refund_records(booking, (), 100, now_ms)
 
@@ -228,7 +228,7 @@ def observe_dispute(state: EventState, command: ObserveDispute, now_ms: int) -> 
         captured_minor = payment.captured_minor or payment.amount_minor
         if payment.refunded_minor < captured_minor:
             records.append(MoneyTakenBack(booking.booking_id, captured_minor, now_ms))
-    elif command.status in DISPUTE_WON and (booking.status, Move.REQUEST_REFUND) in TRANSITIONS:
+    elif command.status in DISPUTE_WON:
         decided = payment.with_dispute(command.dispute_id, command.status)
         records.extend(_owed(state, replace(booking, payment=decided), now_ms))
     return DONE, tuple(records)

@@ -12,6 +12,10 @@ from msgspec import UNSET
 from engine.domain import commands as ask
 from engine.domain.event import Event, TicketType
 
+#: Where units count, by the state of their booking.
+HELD = ("RESERVED", "PAYMENT_PENDING", "PAYMENT_FAILED")
+SOLD = ("CONFIRMED", "REFUND_REQUESTED", "REFUND_DENIED")
+
 #: An answer as plain data: what it is, then its facts.
 Facts = tuple[Any, ...]
 
@@ -32,18 +36,32 @@ class NaiveBooking:
     sequence: int
     expires_at: int
     history: list[tuple[str, int]] = field(default_factory=list)
+    #: Ticket type, units and price of what was not given back.
+    rows: list[tuple[str, int, int]] = field(default_factory=list)
+    held_until: int = 0
+
+    def __post_init__(self) -> None:
+        self.rows = self.rows_asked()
+        self.held_until = self.expires_at
+
+    def rows_asked(self) -> list[tuple[str, int, int]]:
+        return [
+            (item.ticket_type, item.quantity, price)
+            for item, price in zip(self.asked, self.prices, strict=True)
+        ]
 
     @property
     def status(self) -> str:
         return self.history[-1][0]
 
     def facts(self, *, as_placed: bool = False) -> Facts:
-        lines = [
-            (item.ticket_type, item.quantity, price)
-            for item, price in zip(self.asked, self.prices, strict=True)
-        ]
-        history = self.history[:1] if as_placed else self.history
-        return (self.id, self.customer, lines), (self.expires_at, self.sequence, history)
+        if as_placed:
+            until = self.held_until
+            return self._facts(self.rows_asked(), until, self.history[:1])
+        return self._facts(self.rows, self.expires_at, self.history)
+
+    def _facts(self, rows: list, until: int, history: list) -> Facts:
+        return (self.id, self.customer, rows), (until, self.sequence, history)
 
 
 class NaiveSale:
@@ -62,25 +80,31 @@ class NaiveSale:
     # -- counting ------------------------------------------------------------------
 
     def standing(self) -> list[NaiveBooking]:
-        return [booking for booking in self.bookings if booking.status == "RESERVED"]
+        return [booking for booking in self.bookings if booking.status in HELD]
 
-    def held(self, allotment: str) -> int:
+    def count(self, allotment: str, statuses: tuple[str, ...]) -> int:
         return sum(
-            item.quantity
-            for booking in self.standing()
-            for item in booking.asked
-            if self.allotment(item.ticket_type) == allotment
+            quantity
+            for booking in self.bookings
+            for code, quantity, _ in booking.rows
+            if booking.status in statuses and self.allotment(code) == allotment
         )
 
+    def held(self, allotment: str) -> int:
+        return self.count(allotment, HELD)
+
+    def sold(self, allotment: str) -> int:
+        return self.count(allotment, SOLD)
+
     def free(self, allotment: str) -> int:
-        return self.capacities[allotment] - self.held(allotment)
+        return self.capacities[allotment] - self.held(allotment) - self.sold(allotment)
 
     def units_of(self, customer: str) -> int:
         return sum(
-            item.quantity
-            for booking in self.standing()
-            for item in booking.asked
-            if booking.customer == customer
+            quantity
+            for booking in self.bookings
+            for _, quantity, _ in booking.rows
+            if booking.customer == customer and booking.status in HELD + SOLD
         )
 
     def kind(self, ticket_type: str) -> TicketType:
@@ -279,10 +303,12 @@ class NaiveSale:
         yield from self.commitments_broken(changes)
 
     def commitments_broken(self, changes: ask.Changes) -> Iterator[Facts]:
-        taken = {item.ticket_type for booking in self.standing() for item in booking.asked}
+        standing = [booking for booking in self.bookings if booking.status in HELD + SOLD]
+        taken = {code for booking in standing for code, _, _ in booking.rows}
         for code, price in self.prices.items():
             if code in taken and changes.prices_minor.get(code, price) != price:
                 yield refused("price_committed", code)
         for code, capacity in self.capacities.items():
-            if changes.capacities.get(code, capacity) < self.held(code):
-                yield refused("below_committed", code, limit=self.held(code))
+            committed = self.held(code) + self.sold(code)
+            if changes.capacities.get(code, capacity) < committed:
+                yield refused("below_committed", code, limit=committed)

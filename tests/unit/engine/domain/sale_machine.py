@@ -35,12 +35,22 @@ from engine.domain.commands import (
 from engine.domain.decide import decide
 from engine.domain.event import Event
 from engine.domain.holds import next_due
-from engine.domain.outcomes import Done, EventShown, Granted, Outcome, Refused, Shown
+from engine.domain.outcomes import (
+    Done,
+    EventShown,
+    Granted,
+    Outcome,
+    PaymentShown,
+    PaymentsShown,
+    Refused,
+    Shown,
+)
 from engine.domain.records import Record
 from engine.domain.snapshot import capture, digest, encode_slices, restore
 from engine.domain.state import EventState, check_fully, check_turn
 from tests.unit.engine.domain.given import (
     ADMIN,
+    EVENT_ID,
     NOW_MS,
     ORGANIZER,
     RIVAL_ORGANIZER,
@@ -136,6 +146,11 @@ def facts(outcome: Outcome) -> Facts:
             capacities = {stock.code: stock.capacity for stock in event.allotments}
             window = event.name, event.opens_at_ms, event.closes_at_ms
             return "event", window, (prices, capacities), paused, replayed
+        case PaymentShown(booking, payment, event):
+            assert event.event_id == EVENT_ID
+            return "payment", booking.booking_id, payment.amount_minor, payment.intent_id
+        case PaymentsShown(payments, more):
+            return "payments", sorted(one.booking_id for one in payments), more
     assert outcome == Done()
     return ("done",)
 
@@ -172,9 +187,7 @@ class SaleMachine(RuleBasedStateMachine):
         before = digest(self.state)
         outcome, records = decide(self.state, command, self.now_ms)
         assert digest(self.state) == before, "deciding wrote"
-        for record in records:
-            apply(self.state, record)
-        self.turn += records
+        self.keep(records)
         # Whatever changes something is journalled, and nothing else is.
         assert (digest(self.state) != before) == bool(records)
         answer = facts(outcome)
@@ -183,6 +196,11 @@ class SaleMachine(RuleBasedStateMachine):
         self.met[answer[1] if answer[0] == "refused" else answer[0]] += 1
         self.met["replayed"] += getattr(outcome, "replayed", False)
         return outcome
+
+    def keep(self, records: tuple[Record, ...]) -> None:
+        for record in records:
+            apply(self.state, record)
+        self.turn += records
 
     @initialize(event=EVENTS)
     def create(self, event: Event) -> None:
@@ -281,6 +299,7 @@ class SaleMachine(RuleBasedStateMachine):
         for code, stock in self.state.stocks.items():
             assert stock.available == self.naive.free(code)
             assert stock.held == self.naive.held(code)
+            assert stock.sold == self.naive.sold(code)
 
     @invariant()
     def the_owner_wakes_for_the_next_hold_that_still_stands(self) -> None:

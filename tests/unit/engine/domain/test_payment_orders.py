@@ -207,6 +207,22 @@ def test_a_refund_of_ours_and_one_made_at_stripe_are_both_counted_once(first):
             assert ending[4] == (9, 0, 1)
 
 
+def test_a_refund_of_ours_and_the_rest_given_back_at_stripe_end_the_booking():
+    news = {
+        "succeeded": refund_said("succeeded", PRICE_MINOR // 2),
+        "ours": charged(PRICE_MINOR // 2),
+        "both": charged(PRICE_MINOR),
+    }
+
+    found = endings(refund_of_a_part_asked, news, lambda _: True)
+
+    for heard in found:
+        if heard >= {"succeeded", "both"}:
+            ending = the_ending(found, heard)
+            assert ending[0] == Status.REFUNDED, "a unit is not sold for nothing"
+            assert ending[2] == (PRICE_MINOR, PRICE_MINOR, 0)
+
+
 @pytest.mark.parametrize("bounced_first", [False, True])
 def test_a_refund_that_comes_back_from_the_bank_leaves_its_money_in_the_books(bounced_first):
     # The one pair of news that does not converge: a unit that was given back may be sold
