@@ -30,6 +30,8 @@ def configure_logging(level: str = "INFO") -> None:
     for talkative in ("stripe", "httpx", "httpcore"):
         # At their most talkative they log bodies, which hold the secrets of buyers' payments.
         logging.getLogger(talkative).setLevel(logging.WARNING)
+    # It tells of every table that it leaves out of a font.
+    logging.getLogger("fontTools").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
