@@ -7,6 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from engine.domain.booking import Status
+from engine.domain.commands import Caller, OpenPayment
+from engine.domain.payment import PaymentState
 from engine.domain.state import EventState, check_fully, check_turn
 from tests.unit.engine.domain.given import TTL_MS, Sale, a_type, booking_id, release
 
@@ -28,6 +30,8 @@ def a_busy_state() -> EventState:
     sale.placed("dan", ga=3)
     sale.ask(release("dan"))
     sale.paid(booking_id("bob"))
+    sale.placed("eve", ga=1)
+    sale.ask(OpenPayment(booking_id("eve"), Caller("eve")))
     return sale.state
 
 
@@ -155,7 +159,56 @@ def expiries_forgotten(state: EventState) -> None:
     state.expiries.clear()
 
 
+def with_payment(state: EventState, name: str, /, **changes) -> None:
+    booking = state.bookings[booking_id(name)]
+    payment = replace(booking.payment, **changes)
+    state.bookings[booking.booking_id] = replace(booking, payment=payment)
+
+
+def sold_without_a_payment(state: EventState) -> None:
+    booking = state.bookings[booking_id("bob")]
+    state.bookings[booking.booking_id] = replace(booking, payment=None)
+
+
+def sold_for_too_little(state: EventState) -> None:
+    with_payment(state, "bob", captured_minor=1)
+
+
+def sold_and_closed(state: EventState) -> None:
+    with_payment(state, "bob", state=PaymentState.CLOSED)
+
+
+def sold_and_given_back(state: EventState) -> None:
+    price_minor = state.bookings[booking_id("bob")].total_minor
+    with_payment(state, "bob", refunded_minor=price_minor, kept_minor=-price_minor)
+
+
+def gave_back_more_than_there_was(state: EventState) -> None:
+    with_payment(state, "bob", refunded_minor=1_000_000, kept_minor=-1_000_000)
+
+
+def held_and_captured(state: EventState) -> None:
+    with_payment(state, "eve", captured_minor=4_500)
+
+
+def captured_for_a_hold(state: EventState) -> None:
+    with_payment(state, "eve", state=PaymentState.CAPTURED, captured_minor=4_500)
+    state.unsettled.clear()
+
+
+def goes_back_with_units(state: EventState) -> None:
+    with_payment(state, "eve", state=PaymentState.RETURNING, captured_minor=4_500)
+
+
 NOTICED_BY_RECOUNTING = [
+    (sold_without_a_payment, "I7: .* is not paid"),
+    (sold_for_too_little, "I7: .* has 1 for 9000"),
+    (sold_and_closed, "I7: .* and sold"),
+    (sold_and_given_back, "I7: .* for nothing"),
+    (gave_back_more_than_there_was, "I7: .* 1000000 went back of 9000"),
+    (held_and_captured, "I7: .* with 4500 captured"),
+    (captured_for_a_hold, "I7: .* for no units"),
+    (goes_back_with_units, "I7: .* and has units"),
     (counted_in_the_wrong_stock, "ga holds"),
     (sold_in_the_wrong_stock, "ga sold"),
     (booking_lost, "holds"),
