@@ -34,6 +34,7 @@ from gateway.bodies import (
     TicketTypePatch,
     invalid,
 )
+from gateway.event_views import EventList, EventView, event_view
 from gateway.idempotency import key_of
 from gateway.problems import Problem
 from gateway.routes.common import (
@@ -51,7 +52,7 @@ from gateway.routes.common import (
     problems,
 )
 from gateway.service import Service, outcome_of
-from gateway.views import AuditView, EventList, EventView, event_view, maybe_unix_ms, unix_ms
+from gateway.views import AuditView, maybe_unix_ms, unix_ms
 
 router = APIRouter(prefix="/api/v1/events", tags=["events"])
 

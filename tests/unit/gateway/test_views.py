@@ -14,13 +14,12 @@ from engine.domain.event import Allotment, RefundPolicy, Venue
 from engine.domain.outcomes import Cancellation
 from engine.domain.payment import Part, Refund, RefundState
 from engine.domain.views import Availability, TypeCounts
+from gateway.event_views import EventView, event_view
 from gateway.views import (
     AvailabilityView,
     BookingView,
-    EventView,
     availability_view,
     booking_view,
-    event_view,
     maybe_unix_ms,
     rfc3339,
     unix_ms,
