@@ -1,75 +1,16 @@
 """The rules of payments once more, as plainly as they can be said; see `naive.py`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from engine.domain import commands as ask
-from tests.unit.engine.domain.naive import HELD, SOLD, Facts, NaiveBooking, NaiveSale, refused
+from tests.unit.engine.domain.naive import HELD, Facts, NaiveBooking, refused
+from tests.unit.engine.domain.naive_refunds import NaiveRefund, NaiveRefunds, Till
 
 GRACE_MS = 30_000
-RETURNS_MAX = 3
-WON = ("won", "warning_closed", "prevented")
 
 
-@dataclass
-class NaiveRefund:
-    """Money asked to go back; `rows` are ticket types and units."""
-
-    amount: int
-    rows: list[tuple[str, int]]
-    kept: int
-    state: str = "requested"
-    id: str = ""
-
-
-@dataclass
-class Till:
-    """What is known of the money of one booking."""
-
-    price: int
-    begun: int
-    phase: str = "opening"
-    intent: str = ""
-    failures: list[str] = field(default_factory=list)
-    gave_up: bool = False
-    captured: int = 0
-    by_us: int = 0
-    by_others: int = 0
-    kept: int = 0
-    refunds: list[NaiveRefund] = field(default_factory=list)
-    disputes: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def back(self) -> int:
-        return self.by_us + self.by_others
-
-    @property
-    def refunding(self) -> bool:
-        return bool(self.refunds) and self.refunds[-1].state == "requested"
-
-    @property
-    def waits(self) -> bool:
-        waiting = ("opening", "open", "authorised", "closing", "returning")
-        return self.phase in waiting or self.refunding
-
-    @property
-    def in_dispute(self) -> bool:
-        return any(status not in (*WON, "lost") for status in self.disputes.values())
-
-    def facts(self) -> Facts:
-        money = self.captured, self.back, self.kept, self.by_others
-        refunds = [(refund.amount, refund.kept, refund.state) for refund in self.refunds[-1:]]
-        known = self.phase, self.intent, self.failures, self.gave_up
-        return known, money, (len(self.refunds), refunds), self.disputes
-
-
-class NaiveBoxOffice(NaiveSale):
+class NaiveBoxOffice(NaiveRefunds):
     """A naive sale with payments."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tills: dict[str, Till] = {}
-        self.called_off = False
 
     def answer(self, command: ask.Command, now: int, sequence: int) -> Facts:
         match command:
@@ -91,10 +32,6 @@ class NaiveBoxOffice(NaiveSale):
                 waiting = [name for name, till in self.tills.items() if till.waits]
                 return "payments", sorted(waiting), False
         return super().answer(command, now, sequence)
-
-    def known(self, booking_id: str) -> tuple[NaiveBooking, Till] | None:
-        booking, till = self.find(booking_id), self.tills.get(booking_id)
-        return None if booking is None or till is None else (booking, till)
 
     # -- the end of a hold -------------------------------------------------------------
 
@@ -221,188 +158,6 @@ class NaiveBoxOffice(NaiveSale):
             return False
         return all(wanted.count(allotment) <= self.free(allotment) for allotment in {*wanted})
 
-    # -- money back --------------------------------------------------------------------
-
-    def refund(self, command: ask.RequestRefund, now: int) -> Facts:
-        booking, till = self.find(command.booking_id), self.tills.get(command.booking_id)
-        managed = self.managed_by(command.caller)
-        if booking is None or not (booking.customer == command.caller.sub or managed):
-            return refused("booking_not_found")
-        rows = [(part.ticket_type, part.quantity) for part in command.parts]
-        if not rows:
-            asked = till is not None and till.refunding and booking.status == "REFUND_REQUESTED"
-            whole = asked and sum(n for _, n in till.refunds[-1].rows) == units(booking)
-            if whole or booking.status == "REFUNDED":
-                return "booking", booking.facts()
-        for reason in self.reasons_against_refunding(booking, till, rows, now, managed=managed):
-            return reason
-        percent = 100 if managed else self.first.refund_policy.percent
-        self.give_back(booking, till, rows, percent, now)
-        return self.as_asked(booking)
-
-    def as_asked(self, booking: NaiveBooking) -> Facts:
-        """Return the booking as it was when the refund was asked for, if it has gone on since."""
-        if booking.status == "REFUND_REQUESTED":
-            return "booking", booking.facts()
-        until = next(i for i, (s, _) in enumerate(booking.history) if s == "REFUND_REQUESTED")
-        return "booking", booking._facts(
-            booking.rows, booking.expires_at, booking.history[: until + 1]
-        )
-
-    def reasons_against_refunding(
-        self, booking: NaiveBooking, till: Till | None, rows: list, now: int, *, managed: bool
-    ) -> Iterator[Facts]:
-        if booking.status not in ("CONFIRMED", "REFUND_DENIED"):
-            yield refused("refund_not_allowed", booking.status)
-        policy = self.first.refund_policy
-        if not managed and (
-            policy is None or now > self.first.starts_at_ms - policy.until_hours_before * 3_600_000
-        ):
-            yield refused("refund_not_allowed", "policy")
-        if till is not None and till.in_dispute:
-            yield refused("refund_not_allowed", "disputed")
-        for code in dict.fromkeys(code for code, _ in rows):
-            bought = sum(n for kind, n, _ in booking.rows if kind == code)
-            if not bought:
-                yield refused("unknown_ticket_type", code)
-            if sum(n for kind, n in rows if kind == code) > bought:
-                yield refused("refund_not_allowed", code, limit=bought)
-
-    def give_back(
-        self, booking: NaiveBooking, till: Till, rows: list, percent: int, now: int
-    ) -> None:
-        rows = rows or [(code, n) for code, n, _ in booking.rows]
-        each = {code: price for code, _, price in booking.rows}
-        price = sum(each[code] * n for code, n in rows)
-        amount = min(price * percent // 100, till.captured - till.back)
-        till.refunds.append(NaiveRefund(amount, rows, price - amount))
-        booking.history.append(("REFUND_REQUESTED", now))
-        if not amount:
-            self.is_refunded(booking, till, "", now)
-
-    def hear_of_refund(self, news: ask.ObserveRefund, now: int) -> Facts:
-        known = self.known(news.booking_id)
-        if known is None:
-            return refused("booking_not_found")
-        booking, till = known
-        if news.number != len(till.refunds):
-            is_older = 0 < news.number < len(till.refunds)
-            return ("done",) if is_older else refused("payment_mismatch", "number")
-        if not till.refunds:
-            return refused("payment_mismatch", "number")
-        refund = till.refunds[-1]
-        if refund.amount != news.amount_minor:
-            return refused("payment_mismatch", "amount")
-        if refund.state == "succeeded" and news.status == "failed":
-            refund.state, refund.id = "failed", news.refund_id
-            till.by_us -= refund.amount
-            till.kept += refund.amount
-        elif refund.state == "requested" and news.status == "succeeded":
-            self.is_refunded(booking, till, news.refund_id, now)
-            self.owes(booking, till, now)
-        elif refund.state == "requested" and news.status in ("failed", "canceled"):
-            refund.state, refund.id = "failed", news.refund_id
-            self.is_not_refunded(booking, till, refund, now)
-        return ("done",)
-
-    def is_refunded(self, booking: NaiveBooking, till: Till, refund_id: str, now: int) -> None:
-        refund = till.refunds[-1]
-        refund.state, refund.id = "succeeded", refund_id
-        till.by_us += refund.amount
-        till.kept += refund.kept
-        too_much = max(0, till.back - till.captured)
-        till.by_others -= too_much
-        till.kept += too_much
-        rest = list(booking.rows)
-        for code, n in refund.rows:
-            take_out(rest, code, n)
-        left = till.captured - till.back
-        if till.phase == "returning":
-            till.phase = "returned"
-        elif not rest or not left:
-            till.kept = left
-            booking.history.append(("REFUNDED", now))
-        else:
-            booking.rows = rest
-            booking.history.append(("CONFIRMED", now))
-
-    def is_not_refunded(
-        self, booking: NaiveBooking, till: Till, refund: NaiveRefund, now: int
-    ) -> None:
-        if till.phase == "returning":
-            if len(till.refunds) < RETURNS_MAX:
-                left = till.captured - till.back
-                till.refunds.append(NaiveRefund(left, [], till.back))
-            return
-        booking.history.append(("REFUND_DENIED", now))
-        if sum(n for _, n in refund.rows) < units(booking):
-            self.owes(booking, till, now)
-
-    def owes(self, booking: NaiveBooking, till: Till, now: int) -> None:
-        """Give back what is left of a booking of an event that was called off."""
-        sold = booking.status in ("CONFIRMED", "REFUND_DENIED")
-        if self.called_off and sold and not till.in_dispute:
-            self.give_back(booking, till, [], 100, now)
-
-    def hear_of_charge(self, news: ask.ObserveCharge, now: int) -> Facts:
-        known = self.known(news.booking_id)
-        if known is None:
-            return refused("booking_not_found")
-        booking, till = known
-        if till.intent not in ("", news.intent_id):
-            return refused("payment_mismatch", "intent")
-        if news.captured_minor != till.price:
-            return refused("payment_mismatch", "captured")
-        gone = news.refunded_minor
-        last = till.refunds[-1] if till.refunds else None
-        open_refund = last is not None and (
-            last.state == "requested" or (last.state == "failed" and last.id)
-        )
-        if open_refund and gone >= till.by_us + last.amount:
-            gone -= last.amount
-        self.there_was_money(booking, till, news.intent_id, now)
-        if gone > till.back:
-            self.is_taken(booking, till, gone, now)
-        return ("done",)
-
-    def there_was_money(self, booking: NaiveBooking, till: Till, intent: str, now: int) -> None:
-        if not till.captured:
-            till.intent = intent
-            self.money_comes(booking, till, now)
-
-    def is_taken(self, booking: NaiveBooking, till: Till, gone: int, now: int) -> None:
-        more = gone - till.back
-        till.by_others += more
-        till.kept -= more
-        if gone < till.captured:
-            return
-        till.kept = 0
-        if till.refunding:
-            till.refunds[-1].state = "failed"
-        if till.phase == "returning":
-            till.phase = "returned"
-        if booking.status in SOLD:
-            booking.history.append(("REFUNDED", now))
-
-    def hear_of_dispute(self, news: ask.ObserveDispute, now: int) -> Facts:
-        known = self.known(news.booking_id)
-        if known is None:
-            return refused("booking_not_found")
-        booking, till = known
-        if till.intent not in ("", news.intent_id):
-            return refused("payment_mismatch", "intent")
-        before = till.disputes.get(news.dispute_id)
-        if before in (*WON, "lost", news.status):
-            return ("done",)
-        was_sold = booking.status in SOLD
-        self.there_was_money(booking, till, news.intent_id, now)
-        till.disputes[news.dispute_id] = news.status
-        if news.status == "lost" and till.back < till.captured:
-            self.is_taken(booking, till, till.captured, now)
-        elif news.status in WON and was_sold:
-            self.owes(booking, till, now)
-        return ("done",)
-
     # -- the event is called off -------------------------------------------------------
 
     def cancel(self, caller: ask.Caller) -> Facts:
@@ -433,17 +188,3 @@ class NaiveBoxOffice(NaiveSale):
         if self.managed_by(caller) and self.called_off:
             return refused("event_cancelled")
         return super().switch(caller, paused=paused)
-
-
-def units(booking: NaiveBooking) -> int:
-    return sum(n for _, n, _ in booking.rows)
-
-
-def take_out(rows: list[tuple[str, int, int]], code: str, wanted: int) -> None:
-    """Take units of a ticket type out of the first rows that have some."""
-    for index, (kind, n, price) in enumerate(rows):
-        if kind == code and wanted:
-            gone = min(n, wanted)
-            rows[index] = (kind, n - gone, price)
-            wanted -= gone
-    rows[:] = [row for row in rows if row[1]]
