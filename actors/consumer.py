@@ -25,6 +25,7 @@ from engine.limits import (
     CONSUMER_EVENTS_MAX,
     CONSUMER_HANDLE_SECONDS_MAX,
     CONSUMER_MESSAGES_MAX,
+    CONSUMER_ROUND_SECONDS_MIN,
     CONSUMER_WAITING_MAX,
     DELIVERIES_MAX,
     KEEP_SECONDS,
@@ -155,6 +156,8 @@ class Consumer:
             else:
                 self._take(tasks, found)
                 await self._until(self._has_room)
+                if 0 < len(found) < READ_MESSAGES_MAX:
+                    await self._wait(CONSUMER_ROUND_SECONDS_MIN)  # others may be close behind
 
     async def _next(self) -> list[Delivery]:
         """Return new messages, and now and then those that another consumer has abandoned."""
@@ -263,9 +266,13 @@ class Consumer:
         """Have a lane wait for its next attempt, less long if everything has to end."""
         lane.pausing = True
         self._changed.set()
+        await self._wait(seconds)
+        lane.pausing = False
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, less long if everything has to end."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
-        lane.pausing = False
 
     async def _bury(self, lane: _Lane, delivery: Delivery, reason: str, attempts: int) -> None:
         self._log.critical(

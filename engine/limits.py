@@ -165,6 +165,11 @@ STREAM_BLOCK_MS_MAX = 1_000
 #: Messages of one partition handed out by one read. A read is one round trip for all
 #: partitions: more would only fill memory, as each message costs its handler far more.
 READ_MESSAGES_MAX = 32
+#: Pause of a consumer after a read that found little, seconds: what comes in close
+#: succession is then handled together, where each round costs a millisecond here and three
+#: writes that the store forces to disk, between those of the holds. A message that comes
+#: alone is read at once, others wait half as long on average.
+CONSUMER_ROUND_SECONDS_MIN = 0.05
 #: Messages that a consumer has in hand when it reads no more: bounds its memory, with
 #: one read (PARTITIONS x READ_MESSAGES_MAX) on top, and what is handed out again after
 #: it perished.

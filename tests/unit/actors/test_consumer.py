@@ -23,6 +23,7 @@ from engine.limits import (
     CONSUMER_EVENTS_MAX,
     CONSUMER_HANDLE_SECONDS_MAX,
     CONSUMER_MESSAGES_MAX,
+    CONSUMER_ROUND_SECONDS_MIN,
     DELIVERIES_MAX,
     DELIVERIES_TOGETHER_MAX,
     KEEP_SECONDS,
@@ -159,6 +160,31 @@ async def test_a_handler_gets_what_has_gathered_of_one_event(world: World) -> No
     world.start()
     await world.all_finished()
     assert world.calls == [[f"e1:{number}" for number in range(5)]]
+
+
+async def test_what_comes_in_close_succession_is_handled_together(world: World) -> None:
+    world.seconds = 0
+    world.start()
+    for number in range(100):
+        await world.put(f"e1:{number}")
+        await asyncio.sleep(0.01)
+    await world.all_finished()
+    assert world.calls[0] == ["e1:0"], "the first waits for nobody"
+    assert 15 <= len(world.calls) <= 25
+    assert len(world.done) == 100
+
+
+async def test_what_comes_alone_waits_for_nothing(world: World) -> None:
+    world.seconds = 0
+    world.start()
+    waited = []
+    for number in range(5):
+        await asyncio.sleep(0.3)
+        put_at = asyncio.get_running_loop().time()
+        await world.put(f"e1:{number}")
+        await until(lambda: len(world.done) > number)  # noqa: B023 - over before the next
+        waited.append(asyncio.get_running_loop().time() - put_at)
+    assert max(waited) < CONSUMER_ROUND_SECONDS_MIN / 2
 
 
 async def test_a_handler_may_take_them_one_by_one(world: World) -> None:
