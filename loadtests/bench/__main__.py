@@ -21,13 +21,32 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from loadtests.bench import report, rounds, verdict
-from loadtests.bench.rounds import Measured, Plan
+from loadtests.bench import payments, report, rounds, verdict
+from loadtests.bench.payments import Payments
+from loadtests.bench.rounds import Measured, PaymentsPlan, Plan
 from loadtests.bench.servers import BenchFailed
 from loadtests.crowd import LoadFailed
 
-_FULL = Plan(rounds=5, seconds=3.0, warmup_seconds=1.0, connections=(64, 256), buyers=5_000)
-_QUICK = Plan(rounds=1, seconds=0.6, warmup_seconds=0.4, connections=(64,), buyers=500)
+_FULL = Plan(
+    rounds=5,
+    seconds=3.0,
+    warmup_seconds=1.0,
+    connections=(64, 256),
+    buyers=5_000,
+    payments=PaymentsPlan(
+        per_second=100.0, rounds=4, seconds=5.0, closed_loop_seconds=5.0, payers=16
+    ),
+)
+_QUICK = Plan(
+    rounds=1,
+    seconds=0.6,
+    warmup_seconds=0.4,
+    connections=(64,),
+    buyers=500,
+    payments=PaymentsPlan(
+        per_second=100.0, rounds=1, seconds=1.0, closed_loop_seconds=1.0, payers=8
+    ),
+)
 _IN_PROCESS = ("decisions", "replay", "memory", "snapshot_stall", "recovery")
 
 console = Console(highlight=False)
@@ -48,7 +67,7 @@ def main() -> int:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=plan.steps + len(_IN_PROCESS))
+        task = bar.add_task("starting", total=len(_IN_PROCESS) + plan.steps + payments.steps(plan))
 
         def progress(what: str, done: float) -> None:
             bar.update(task, description=what, completed=done)
@@ -59,17 +78,24 @@ def main() -> int:
         }
         progress("starting everybody", len(_IN_PROCESS))
         with tempfile.TemporaryDirectory(prefix="onsale-bench-") as directory:
-            measured, durability = _rounds(Path(directory), plan, progress)
-    findings = verdict.of_rounds(measured) + verdict.of_inprocess(found)
-    console.print(report.rates(measured), report.parts(found))
+            measured, paid, durability = _rounds(Path(directory), plan, progress)
+    findings = [
+        *verdict.of_rounds(measured),
+        *verdict.of_payments(paid),
+        *verdict.of_inprocess(found),
+    ]
+    console.print(report.rates(measured), report.paid(paid, plan.payments.per_second))
+    console.print(report.parts(found))
     console.print(report.findings_table(findings, verdict=judged))
     faults = sorted({f"{item.contender}: {item.fault}" for item in measured if item.fault})
+    faults += payments.faults(paid)
     for fault in faults:
         console.print(f"[bold red]{fault}[/]")
     disturbed = report.disturbance(measured)
     if disturbed:
         console.print(f"[yellow]{disturbed}[/]")
-    path = report.write(options.output, plan, durability, measured, found, findings, about)
+    everything = report.Found(measured, paid, found)
+    path = report.write(options.output, plan, durability, everything, findings, about)
     console.print(f"Durability: {durability}. Everything is in {path}.")
     return int(bool(faults) or (judged and not all(finding.met for finding in findings)))
 
@@ -84,11 +110,16 @@ def _options() -> argparse.Namespace:
 
 def _rounds(
     directory: Path, plan: Plan, progress: Callable[[str, float], None]
-) -> tuple[list[Measured], str]:
+) -> tuple[list[Measured], Payments, str]:
     before = len(_IN_PROCESS)
     with rounds.contest(directory, plan) as contest:
+        progress("buyers who pay", before)
+        whole = payments.end_to_end(contest, plan)
         run = rounds.run(contest, plan, lambda what, done: progress(what, before + done))
-        return list(run), contest.service.durability
+        measured = list(run)
+        before += plan.steps
+        paid = payments.run(contest, plan, lambda what, done: progress(what, before + done))
+        return measured, Payments(whole, paid), contest.service.durability
 
 
 def _advance(tell: Callable[[str, float], None], name: str, before: int, share: float) -> None:

@@ -11,9 +11,11 @@ from statistics import median
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from loadtests.bench.payments import Payments
 from loadtests.bench.rounds import CONTENDERS, ECHO, Measured, Plan
 from loadtests.bench.verdict import Finding
 
@@ -25,6 +27,14 @@ _PACKAGES = (
 
 #: Rounds of the same work differ by less on a machine that does nothing else.
 _QUIET = 1.2
+
+
+class Found(Struct, frozen=True):
+    """Everything that was measured."""
+
+    rounds: list[Measured]
+    payments: Payments
+    in_process: dict[str, dict[str, Any]]
 
 
 def machine() -> dict[str, Any]:
@@ -86,6 +96,31 @@ def parts(found: dict[str, dict[str, Any]]) -> Table:
     return table
 
 
+def paid(found: Payments, per_second: float) -> Table:
+    """Return the table of payments, medians of all rounds."""
+    pace = f"{per_second:g} payments/s"
+    table = Table("Payments", "", box=SIMPLE_HEAD)
+    end, rounds = found.end_to_end, found.rounds
+    table.add_row(
+        f"hold, pay, CONFIRMED; {end.payers} buyers in a closed loop",
+        f"{end.per_second:g} /s, card to CONFIRMED p50 {end.confirmed_ms.p50:.1f} ms, "
+        f"p99 {end.confirmed_ms.p99:.1f} ms",
+    )
+    for what, latencies in (
+        ("durable", [one.steady.accepted for one in rounds]),
+        ("CONFIRMED by the booking's own clock", [one.steady.decided for one in rounds]),
+        ("CONFIRMED and read", [one.steady.readable for one in rounds]),
+    ):
+        p50, p99 = median(one.p50 for one in latencies), median(one.p99 for one in latencies)
+        table.add_row(f"webhook to {what}, {pace}", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+    for what, rates_found in (
+        ("without payments", [one.holds.rate for one in rounds]),
+        (f"beside {pace}", [one.holds_beside.rate for one in rounds]),
+    ):
+        table.add_row(f"durable holds {what}", f"{median(rates_found):,.0f} /s")
+    return table
+
+
 def findings_table(findings: Iterable[Finding], *, verdict: bool) -> Table:
     """Return the table of targets."""
     table = Table("Against the targets", box=SIMPLE_HEAD)
@@ -123,8 +158,7 @@ def write(
     directory: Path,
     plan: Plan,
     durability: str,
-    measured: list[Measured],
-    found: dict[str, dict[str, Any]],
+    found: Found,
     findings: list[Finding],
     about: dict[str, Any],
 ) -> Path:
@@ -140,8 +174,9 @@ def write(
             {**msgspec.structs.asdict(finding), "met": finding.met, "aim_met": finding.aim_met}
             for finding in findings
         ],
-        "in_process": found,
-        "rounds": measured,
+        "in_process": found.in_process,
+        "rounds": found.rounds,
+        "payments": found.payments,
     }
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{now:%Y%m%dT%H%M%SZ}.json"

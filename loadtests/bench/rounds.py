@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
 from loadtests.bench import servers
 from loadtests.bench.servers import Onsale
+from loadtests.bench.shop import Shop
 from loadtests.crowd import Result, Spec, Template, run_crowd
 
 #: Same for everybody.
@@ -19,10 +21,28 @@ ECHO = "FastAPI echo"
 RAY_CALL = "Ray call per hold, shared fsync"
 RAY_CALL_PLAIN = "Ray call per hold, plain actor"
 REFUSAL = "refusal, sold out"
-CONTENDERS = (DURABLE, ECHO, RAY_CALL, RAY_CALL_PLAIN, REFUSAL)
+#: What Stripe says of a payment, verified and durable.
+WEBHOOK = "webhook, kept"
+CONTENDERS = (DURABLE, ECHO, RAY_CALL, RAY_CALL_PLAIN, REFUSAL, WEBHOOK)
+_EXPECTED = {REFUSAL: "409", WEBHOOK: "200"}
 
-#: More than any round can take.
-_CAPACITY = 1_000_000
+
+class PaymentsPlan(Struct, frozen=True):
+    """How much is measured of payments.
+
+    Attributes:
+        per_second: payments that reach the service, by the clock on the wall.
+        rounds: each of holds without and with payments, and of payments alone.
+        seconds: length of a round of payments alone.
+        closed_loop_seconds: how long buyers pay as fast as they can.
+        payers: how many of them.
+    """
+
+    per_second: float
+    rounds: int
+    seconds: float
+    closed_loop_seconds: float
+    payers: int
 
 
 class Plan(Struct, frozen=True):
@@ -33,6 +53,7 @@ class Plan(Struct, frozen=True):
     warmup_seconds: float
     connections: tuple[int, ...]
     buyers: int
+    payments: PaymentsPlan
 
     @property
     def steps(self) -> int:
@@ -51,7 +72,7 @@ class Measured(Struct, frozen=True):
     @property
     def fault(self) -> str | None:
         """What makes this measurement one of something else, None if nothing does."""
-        expected = "409" if self.contender == REFUSAL else "201"
+        expected = _EXPECTED.get(self.contender, "201")
         others = {status: n for status, n in self.result.statuses.items() if status != expected}
         if self.result.unknown:
             others["unknown"] = self.result.unknown
@@ -65,6 +86,7 @@ class Contest(Struct, frozen=True):
     echo_port: int
     ray_port: int
     sold_out: str
+    shop: Shop
 
 
 @contextmanager
@@ -76,7 +98,7 @@ def contest(directory: Path, plan: Plan) -> Iterator[Contest]:
         ray_port = started.enter_context(servers.ray_calls(directory, service))
         sold_out = servers.create_event(service, "Sold out", 2)
         servers.hold(service, sold_out, 2)
-        yield Contest(service, echo_port, ray_port, sold_out)
+        yield Contest(service, echo_port, ray_port, sold_out, Shop(service))
 
 
 def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) -> Iterator[Measured]:
@@ -87,12 +109,20 @@ def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) ->
         plan: how much is measured.
         progress: told who is measured and how many measurements are done.
     """
+    contest.shop.withhold()
+    webhooks = contest.shop.webhooks()
     done = 0
     for number in range(1, plan.rounds + 1):
         for connections in plan.connections:
             for contender in CONTENDERS if number % 2 else reversed(CONTENDERS):
                 progress(f"{contender}, {connections} connections", done)
-                result = run_crowd(_spec(contest, contender, plan, connections))
+                if contender == WEBHOOK:
+                    spec = _load(contest.service, plan, connections, webhooks=webhooks)
+                else:
+                    spec = _spec(contest, contender, plan, connections)
+                result = run_crowd(spec)
+                if contender == WEBHOOK:
+                    contest.shop.settle()  # what was taken in is work for nobody else's round
                 done += 1
                 yield Measured(contender, number, connections, result)
 
@@ -101,10 +131,8 @@ def _spec(contest: Contest, contender: str, plan: Plan, connections: int) -> Spe
     service = contest.service
     event_id, port, prefix = contest.sold_out, service.port, ""
     if contender == DURABLE:
-        # A new event each time, so that no round begins with the bookings of another. The
-        # first hold starts its owner before the clock runs.
-        event_id = servers.create_event(service, "On sale", _CAPACITY)
-        servers.hold(service, event_id, 1)
+        # A new event each time, so that no round begins with the bookings of another.
+        event_id = contest.shop.new_event()
     elif contender == ECHO:
         port = contest.echo_port
     elif contender == RAY_CALL:
@@ -120,10 +148,19 @@ def _spec(contest: Contest, contender: str, plan: Plan, connections: int) -> Spe
         # be the repeat of one that was granted.
         idempotency_keys=contender != REFUSAL,
     )
+    return _load(service, plan, connections, port=port, template=template)
+
+
+def holds(contest: Contest, plan: Plan, event_id: str) -> Spec:
+    """Return the load of durable holds, at most connections."""
+    path = f"/api/v1/events/{event_id}/holds"
+    template = Template("POST", path, BODY, contest.service.buyers, idempotency_keys=True)
+    return _load(contest.service, plan, max(plan.connections), template=template)
+
+
+def _load(service: Onsale, plan: Plan, connections: int, **asked: Any) -> Spec:
     return Spec(
-        service.host,
-        port,
-        template=template,
+        **{"host": service.host, "port": service.port, **asked},
         connections=connections,
         seconds=plan.seconds,
         warmup_seconds=plan.warmup_seconds,

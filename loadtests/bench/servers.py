@@ -19,6 +19,9 @@ from msgspec import Struct
 _START_SECONDS = 90.0
 _STOP_SECONDS = 20.0
 _HOST = "127.0.0.1"
+#: Of the sandbox, where no money moves.
+API_KEY = "sk_test_bench"
+_WEBHOOK_SECRET = "whsec_bench"  # noqa: S105 - of a server that ends with the benchmark
 
 
 class BenchFailed(Exception):
@@ -26,10 +29,15 @@ class BenchFailed(Exception):
 
 
 class Onsale(Struct, frozen=True):
-    """A running service, as its `runtime.json` says, and the tokens to use it with."""
+    """A running service, as its `runtime.json` says, and the tokens to use it with.
+
+    Its Stripe is the sandbox at `sandbox_url`, which signs with `webhook_secret`.
+    """
 
     host: str
     port: int
+    sandbox_url: str
+    webhook_secret: str
     durability: str
     redis_url: str
     ray_address: str
@@ -37,15 +45,22 @@ class Onsale(Struct, frozen=True):
     organizer: str
     buyers: list[str]
 
+    @property
+    def url(self) -> str:
+        """Its base URL."""
+        return f"http://{self.host}:{self.port}"
+
 
 @contextmanager
 def onsale(directory: Path, buyers: int) -> Iterator[Onsale]:
     """Run the whole service with one gateway, embedded store and local Ray, limits off.
 
+    Its payments go to a sandbox of the benchmark's, at any pace.
+
     Raises:
         BenchFailed: it did not start.
     """
-    data_dir = directory / "onsale"
+    data_dir, port = directory / "onsale", _free_port()
     # What is measured is this machine by itself, so that every run is the same.
     foreign = {"ONSALE_REDIS_URL", "RAY_ADDRESS", "ONSALE_DATABASE_URL"}
     environment = {name: value for name, value in os.environ.items() if name not in foreign}
@@ -53,15 +68,27 @@ def onsale(directory: Path, buyers: int) -> Iterator[Onsale]:
         "ONSALE_DATA_DIR": str(data_dir),
         "ONSALE_RATE_LIMITS": "off",
         "ONSALE_LOG_LEVEL": "WARNING",
+        "ONSALE_STRIPE_ACCOUNT_PER_SECOND": "10000",
+        "ONSALE_STRIPE_ENDPOINT_PER_SECOND": "10000",
+        "STRIPE_API_KEY": API_KEY,
+        "STRIPE_PUBLISHABLE_KEY": API_KEY.replace("sk_", "pk_", 1),
+        "STRIPE_WEBHOOK_SECRET": _WEBHOOK_SECRET,
     }
-    up = [sys.executable, "-m", "gateway.cli.main", "up", "--host", _HOST, "--port", "0"]
-    with _process(up, directory / "onsale.log", environment) as process:
+    up = [sys.executable, "-m", "gateway.cli.main", "up", "--host", _HOST, "--port", str(port)]
+    with (
+        _sandbox(directory, f"http://{_HOST}:{port}") as sandbox_url,
+        _process(
+            up, directory / "onsale.log", environment | {"STRIPE_API_BASE": sandbox_url}
+        ) as process,
+    ):
         told = data_dir / "runtime.json"
         _await(told.exists, process, directory / "onsale.log")
         runtime = json.loads(told.read_bytes())
         yield Onsale(
             _HOST,
-            int(runtime["url"].rpartition(":")[2]),
+            port,
+            sandbox_url,
+            _WEBHOOK_SECRET,
             runtime["durability"],
             runtime["redis_url"],
             runtime["ray_address"],
@@ -69,6 +96,20 @@ def onsale(directory: Path, buyers: int) -> Iterator[Onsale]:
             _tokens(environment, "organizer", "bench", 1)[0],
             _tokens(environment, "buyer", "buyer", buyers),
         )
+
+
+@contextmanager
+def _sandbox(directory: Path, service_url: str) -> Iterator[str]:
+    """Run a Stripe sandbox that sends its webhooks to this service; yields its URL."""
+    port, log = _free_port(), directory / "sandbox.log"
+    command = [
+        *(sys.executable, "-m", "loadtests.stripe_sandbox", "--port", str(port)),
+        *("--api-key", API_KEY, "--webhook-secret", _WEBHOOK_SECRET),
+        *("--webhook-url", f"{service_url}/api/v1/stripe/events"),
+    ]
+    with _process(command, log, dict(os.environ)) as process:
+        _await(lambda: _listens(port), process, log)
+        yield f"http://{_HOST}:{port}"
 
 
 @contextmanager

@@ -5,7 +5,16 @@ from typing import Any
 
 from msgspec import Struct
 
-from loadtests.bench.rounds import DURABLE, ECHO, RAY_CALL, RAY_CALL_PLAIN, REFUSAL, Measured
+from loadtests.bench.payments import Payments
+from loadtests.bench.rounds import (
+    DURABLE,
+    ECHO,
+    RAY_CALL,
+    RAY_CALL_PLAIN,
+    REFUSAL,
+    WEBHOOK,
+    Measured,
+)
 
 #: The load that the targets speak of.
 _CONNECTIONS = 256
@@ -42,6 +51,7 @@ def of_rounds(measured: list[Measured]) -> list[Finding]:
     plain = _by_round(measured, RAY_CALL_PLAIN, at)
     shared = _by_round(measured, RAY_CALL, at)
     refusal = _by_round(measured, REFUSAL, at)
+    webhook = _by_round(measured, WEBHOOK, at)
     p99 = median(
         item.result.latency_ms.p99
         for item in measured
@@ -54,6 +64,17 @@ def of_rounds(measured: list[Measured]) -> list[Finding]:
         Finding("durable holds ÷ Ray calls, shared fsync", _ratio(durable, shared), 8.0, 12.0),
         Finding(f"p99 of a durable hold, {at} connections", p99, 60.0, 30.0, "ms", at_most=True),
         Finding("refusals when sold out ÷ FastAPI echo", _ratio(refusal, echo), 2.0, 2.5),
+        Finding("webhooks kept ÷ FastAPI echo", _ratio(webhook, echo), 0.5, 1.0),
+    ]
+
+
+def of_payments(found: Payments) -> list[Finding]:
+    """Return the findings about payments; medians of the rounds."""
+    readable = median(one.steady.readable.p99 for one in found.rounds)
+    holds = median(one.holds_beside.rate / one.holds.rate for one in found.rounds)
+    return [
+        Finding("p99 from webhook to a readable CONFIRMED", readable, 250, 100, "ms", at_most=True),
+        Finding("holds while payments are confirmed ÷ without", round(holds, 2), 0.85, 0.95),
     ]
 
 

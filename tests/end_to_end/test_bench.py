@@ -23,10 +23,17 @@ def test_a_quick_benchmark_measures_everybody(tmp_path):
         "Ray call per hold, shared fsync",
         "Ray call per hold, plain actor",
         "refusal, sold out",
+        "webhook, kept",
     }
     assert all(item["result"]["requests"] > 0 for item in found["rounds"])
     assert len(found["in_process"]) == 5
-    assert len(found["verdict"]) == 9
+    assert len(found["verdict"]) == 12
+    payments = found["payments"]
+    assert payments["end_to_end"]["payments"] > 0
+    (measured,) = payments["rounds"]
+    assert measured["steady"]["confirmed"] == 100
+    assert measured["steady"]["readable"]["p50"] > 0
+    assert measured["beside"]["confirmed"] == 250
     for package in ("ray", "fastapi", "redis", "msgspec"):
         assert found["machine"]["packages"][package]
     for finding in found["verdict"]:
