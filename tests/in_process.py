@@ -102,10 +102,10 @@ class LocalOwners:
 class AwayDesk:
     """A payment desk that nobody is at."""
 
-    async def open(self, unsettled: UnsettledPayment) -> NotNow:
+    async def open(self, _unsettled: UnsettledPayment) -> NotNow:
         return NotNow(1.0)
 
-    async def reconcile(self, since: int | None) -> Report:
+    async def reconcile(self, _since: int | None) -> Report:
         raise DeskGone("there is none in this test")
 
 

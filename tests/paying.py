@@ -121,13 +121,19 @@ class Shop:
             raise AssertionError(f"{card} was not declined")
 
     async def refund(
-        self, booking_id: str, role: str = "buyer", sub: str = "ann", **quantities: int
+        self,
+        booking_id: str,
+        role: str = "buyer",
+        sub: str = "ann",
+        key: str | None = None,
+        **quantities: int,
     ) -> httpx.Response:
         """Ask for money back: of everything, or of so many units of these types."""
         parts = [{"ticket_type": code, "quantity": count} for code, count in quantities.items()]
         path = f"{BASE}/bookings/{booking_id}/refund"
         body = {"json": {"items": parts}} if parts else {}
-        return await self.onsale.post(path, self.onsale.token(role, sub), **body)
+        headers = {} if key is None else {"idempotency-key": key}
+        return await self.onsale.post(path, self.onsale.token(role, sub), headers=headers, **body)
 
     async def booking(self, booking_id: str, buyer: str = "ann") -> dict[str, Any]:
         """Read a booking."""

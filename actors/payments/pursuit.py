@@ -149,7 +149,9 @@ class Pursuit:
             if error.is_ours:
                 raise
             log.error("refund_refused", booking_id=booking_id, code=error.code)
-            return [ObserveRefund(booking_id, "", number, "failed", amount_minor, error.code)]
+            # Perhaps because the money went back another way: the charge tells.
+            denied = ObserveRefund(booking_id, "", number, "failed", amount_minor, error.code)
+            return [denied, *of_intent(await self._stripe.retrieve(payment.intent_id))]
         if made.status in ("pending", "requires_action"):
             # Repeated, the call gives its first answer: the list says what became of it.
             known = await self._stripe.refunds(payment.intent_id)

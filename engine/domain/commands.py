@@ -162,11 +162,16 @@ class ObserveDispute(Struct, frozen=True, array_like=True, gc=False, tag="disput
 
 
 class RequestRefund(Struct, frozen=True, array_like=True, gc=False, tag="refund"):
-    """Give money back for a booking, or for some units of it (`parts`)."""
+    """Give money back for a booking, or for some units of it (`parts`).
+
+    `key` tells a repeat of the last request from a new one; '' for a request that nobody
+    can repeat.
+    """
 
     booking_id: str
     caller: Caller
     parts: tuple[Part, ...] = ()
+    key: str = ""
 
 
 class ReadPayments(Struct, frozen=True, array_like=True, gc=False, tag="payments"):

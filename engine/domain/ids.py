@@ -57,6 +57,11 @@ def booking_id(key: bytes, event: str, customer: str, idempotency_key: str) -> s
     return "bk_" + event[4:] + _keyed_code(key, event, customer, idempotency_key)
 
 
+def request_id(key: bytes, booking: str, caller: str, idempotency_key: str) -> str:
+    """Return the name of a request about a booking that this caller makes under this key."""
+    return _keyed_code(key, booking, caller, idempotency_key)
+
+
 def is_event_id(text: str) -> bool:
     """Tell whether `text` has the form of an event id."""
     return _EVENT_ID.fullmatch(text) is not None

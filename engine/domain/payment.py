@@ -74,7 +74,7 @@ class Refund(Struct, frozen=True, array_like=True, gc=False):
 
     `number` counts the refunds of a booking, from 1. `parts` are the units that it gives
     back; none where the booking has no units (the money came too late). `kept_minor` of
-    their price is not given back.
+    their price is not given back. `key` names the request for it, if that had a name.
     """
 
     number: int
@@ -84,6 +84,7 @@ class Refund(Struct, frozen=True, array_like=True, gc=False):
     state: RefundState = RefundState.REQUESTED
     refund_id: str = ""
     reason: str = ""
+    key: str = ""
 
 
 class Payment(Struct, frozen=True, array_like=True, gc=False):

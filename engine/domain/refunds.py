@@ -40,6 +40,11 @@ def request(state: EventState, command: RequestRefund, now_ms: int) -> Decision:
     booking = state.bookings.get(command.booking_id)
     if booking is None or not may_see(event, booking, command.caller):
         return refused(Refusal.BOOKING_NOT_FOUND)
+    last = None if booking.payment is None else booking.payment.refund
+    if last is not None and command.key and command.key == last.key:
+        if command.parts and _quantities(command.parts) != _quantities(last.parts):
+            return refused(Refusal.IDEMPOTENCY_KEY_REUSED)
+        return Shown(booking, event.currency), ()
     if not command.parts and _goes_back_whole(booking):
         return Shown(booking, event.currency), ()
     if (booking.status, Move.REQUEST_REFUND) not in TRANSITIONS:
@@ -52,7 +57,7 @@ def request(state: EventState, command: RequestRefund, now_ms: int) -> Decision:
     wrong = _wrong_part(booking, command.parts)
     if wrong is not None:
         return wrong, ()
-    records = refund_records(booking, command.parts, percent, now_ms)
+    records = refund_records(booking, command.parts, percent, now_ms, command.key)
     asked = booking.refunding(records[0].refund, now_ms)
     return Shown(asked, event.currency), records
 
@@ -94,7 +99,7 @@ def _quantities(units: tuple[Part, ...] | tuple[Line, ...]) -> dict[str, int]:
 
 
 def refund_records(
-    booking: Booking, parts: tuple[Part, ...], percent: int, now_ms: int
+    booking: Booking, parts: tuple[Part, ...], percent: int, now_ms: int, key: str = ""
 ) -> tuple[RefundRequested, *tuple[Record, ...]]:
     """Return the records of a refund; of the whole booking if there are no parts.
 
@@ -107,7 +112,7 @@ def refund_records(
     left_minor = 0 if payment is None else payment.captured_minor - payment.refunded_minor
     amount_minor = min(price_minor * percent // 100, left_minor)
     number = 1 if payment is None or payment.refund is None else payment.refund.number + 1
-    refund = Refund(number, amount_minor, parts, price_minor - amount_minor)
+    refund = Refund(number, amount_minor, parts, price_minor - amount_minor, key=key)
     asked = RefundRequested(booking.booking_id, refund, now_ms)
     if amount_minor:
         return (asked,)

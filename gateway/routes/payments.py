@@ -10,10 +10,12 @@ from starlette.responses import JSONResponse
 
 from actors.payments.contract import Declined, DeskGone, NotNow, Opened
 from engine.domain.commands import OpenPayment, RequestRefund
+from engine.domain.ids import request_id
 from engine.domain.outcomes import PaymentShown, Refusal, Shown, UnsettledPayment
 from engine.domain.payment import Part
 from engine.limits import PAYMENT_DEADLINE_MS
 from gateway.bodies import PaymentBody, RefundBody, invalid
+from gateway.idempotency import key_of
 from gateway.problems import Problem, jittered
 from gateway.routes.bookings import ask_about, view_of
 from gateway.routes.common import (
@@ -23,6 +25,7 @@ from gateway.routes.common import (
     Admin,
     BookingId,
     Buyer,
+    IdempotencyKey,
     Known,
     TheService,
     problems,
@@ -109,6 +112,8 @@ async def _open_at_stripe(unsettled: UnsettledPayment, service: Service) -> Open
         Refusal.BOOKING_NOT_FOUND,
         Refusal.UNKNOWN_TICKET_TYPE,
         Refusal.REFUND_NOT_ALLOWED,
+        Refusal.IDEMPOTENCY_KEY_REUSED,
+        "invalid_idempotency_key",
         *ASKING[1:],
     ),
 )
@@ -117,6 +122,7 @@ async def refund_booking(
     principal: Known,
     service: TheService,
     body: Annotated[RefundBody | None, Body()] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Any:
     """Ask for the money of a booking, or of some of its tickets.
 
@@ -128,7 +134,11 @@ async def refund_booking(
         if any(part.ticket_type == item.ticket_type for part in parts):
             raise invalid(f"/items/{index}/ticket_type", "names a ticket type for the second time")
         parts.append(Part(item.ticket_type, item.quantity))
-    command = RequestRefund(booking_id, principal.caller, tuple(parts))
+    key = ""
+    if idempotency_key is not None:
+        named = key_of(idempotency_key)
+        key = request_id(service.id_key, booking_id, principal.sub, named)
+    command = RequestRefund(booking_id, principal.caller, tuple(parts), key)
     outcome, _ = await ask_about(booking_id, service, command)
     assert isinstance(outcome, Shown)
     return view_of(outcome)

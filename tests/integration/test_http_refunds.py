@@ -97,6 +97,23 @@ async def test_tickets_go_back_one_by_one(shop: Shop) -> None:
     assert await shop.put_aside() == []
 
 
+async def test_under_a_key_a_part_goes_back_once_however_often_it_is_asked_for(shop: Shop) -> None:
+    event_id = await shop.onsale.event(capacity=10, refund_policy=POLICY)
+    booking_id = await shop.confirmed(event_id, ga=3)
+    for _ in range(2):
+        assert (await shop.refund(booking_id, key="k1", ga=1)).status_code == 202
+        await shop.until(booking_id, "CONFIRMED")
+    assert await shop.stock(event_id) == (8, 0, 2)
+    changed = await shop.refund(booking_id, key="k1", ga=2)
+    assert (changed.status_code, changed.json()["code"]) == (422, "idempotency_key_reused")
+    assert (await shop.refund(booking_id, key="k2", ga=1)).status_code == 202
+    await shop.until(booking_id, "CONFIRMED")
+    assert await shop.stock(event_id) == (9, 0, 1)
+    assert totals(shop) == (13_500, 7_200)
+    unusable = await shop.refund(booking_id, key="", ga=1)
+    assert (unusable.status_code, unusable.json()["code"]) == (400, "invalid_idempotency_key")
+
+
 async def test_twice_is_the_same_as_once(shop: Shop) -> None:
     event_id = await shop.onsale.event(refund_policy=POLICY)
     booking_id = await shop.confirmed(event_id)
