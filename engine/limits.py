@@ -102,6 +102,11 @@ WEBHOOK_BYTES_MAX = 262_144
 #: the store takes in a few milliseconds.
 INBOX_WAITING_MAX = 4_096
 INBOX_WRITE_MAX = 256
+#: Pause after such a write, seconds, unless so many wait already: a write is forced to disk
+#: between those of the holds, whatever it carries. A webhook that comes alone waits for
+#: nothing; Stripe has no hurry, and buyers wait 10 ms longer on average.
+INBOX_PAUSE_SECONDS = 0.02
+INBOX_ENOUGH = 32
 #: A buyer's request to pay waits so long for Stripe, milliseconds: longer than one call
 #: and its repeat take, shorter than a browser's patience.
 PAYMENT_DEADLINE_MS = 15_000
@@ -169,7 +174,7 @@ READ_MESSAGES_MAX = 32
 #: succession is then handled together, where each round costs a millisecond here and three
 #: writes that the store forces to disk, between those of the holds. A message that comes
 #: alone is read at once, others wait half as long on average.
-CONSUMER_ROUND_SECONDS_MIN = 0.05
+CONSUMER_ROUND_SECONDS_MIN = 0.04
 #: Messages that a consumer has in hand when it reads no more: bounds its memory, with
 #: one read (PARTITIONS x READ_MESSAGES_MAX) on top, and what is handed out again after
 #: it perished.

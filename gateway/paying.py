@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 
 import structlog
 
@@ -9,14 +10,19 @@ from actors.payments.contract import Payments
 from engine.journal.contract import Unavailable
 from engine.journal.keys import partition_of
 from engine.journal.streams import Incoming, Streams
-from engine.limits import INBOX_WAITING_MAX, INBOX_WRITE_MAX
+from engine.limits import (
+    INBOX_ENOUGH,
+    INBOX_PAUSE_SECONDS,
+    INBOX_WAITING_MAX,
+    INBOX_WRITE_MAX,
+)
 from gateway.problems import Problem
 
 log = structlog.get_logger(__name__)
 
 
 class InboxWriter:
-    """Writes messages to the inbox: those that come during a write make the next one.
+    """Writes messages to the inbox: those that come close behind a write make the next one.
 
     A write is one round trip and one fsync however many messages it carries.
     """
@@ -25,6 +31,7 @@ class InboxWriter:
         self._streams = streams
         self._waiting: deque[tuple[Incoming, asyncio.Future[bool]]] = deque()
         self._writer: asyncio.Task[None] | None = None
+        self._enough = asyncio.Event()
 
     async def put(self, message: Incoming) -> None:
         """Return when the message is durable.
@@ -36,6 +43,8 @@ class InboxWriter:
             raise Problem("overloaded")
         written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((message, written))
+        if len(self._waiting) >= INBOX_ENOUGH:
+            self._enough.set()
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
         if not await written:
@@ -60,6 +69,10 @@ class InboxWriter:
                 for _, written in batch:
                     if not written.done():
                         written.set_result(kept)
+            if len(self._waiting) < INBOX_ENOUGH:
+                self._enough.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._enough.wait(), INBOX_PAUSE_SECONDS)
 
 
 class Paying:

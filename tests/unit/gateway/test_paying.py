@@ -7,7 +7,7 @@ import pytest
 from engine.journal.contract import Unavailable
 from engine.journal.keys import partition_of
 from engine.journal.streams import Incoming
-from engine.limits import INBOX_WAITING_MAX, INBOX_WRITE_MAX
+from engine.limits import INBOX_ENOUGH, INBOX_PAUSE_SECONDS, INBOX_WAITING_MAX, INBOX_WRITE_MAX
 from gateway.paying import InboxWriter
 from gateway.problems import Problem
 
@@ -65,6 +65,39 @@ async def test_a_burst_is_written_in_its_order_and_no_write_is_too_large() -> No
     assert [len(batch) for batch in writes.batches] == [INBOX_WRITE_MAX, INBOX_WRITE_MAX, 1]
     written = [name for batch in writes.batches for name in batch]
     assert written == [f"evt_{number}" for number in range(count)]
+
+
+async def test_what_comes_in_close_succession_is_written_together() -> None:
+    writes = Writes()
+    writer = InboxWriter(writes)
+    tasks: list[asyncio.Task[None]] = []
+    for number in range(100):
+        tasks += await started(writer, 1, first=number)
+        await asyncio.sleep(INBOX_PAUSE_SECONDS / 5)
+    await asyncio.gather(*tasks)
+    assert writes.batches[0] == ["evt_0"], "the first waits for nobody"
+    assert 15 <= len(writes.batches) <= 25
+    assert sum(map(len, writes.batches)) == 100
+
+
+async def test_nobody_waits_for_others_once_there_are_enough() -> None:
+    writes = Writes()
+    writer = InboxWriter(writes)
+    await writer.put(message(0))
+    began = asyncio.get_running_loop().time()
+    await asyncio.gather(*await started(writer, INBOX_ENOUGH, first=1))
+    assert asyncio.get_running_loop().time() - began < INBOX_PAUSE_SECONDS / 2
+    assert [len(batch) for batch in writes.batches] == [1, INBOX_ENOUGH]
+
+
+async def test_what_comes_alone_waits_for_nothing() -> None:
+    writes = Writes()
+    writer = InboxWriter(writes)
+    for number in range(3):
+        began = asyncio.get_running_loop().time()
+        await writer.put(message(number))
+        assert asyncio.get_running_loop().time() == began
+        await asyncio.sleep(2 * INBOX_PAUSE_SECONDS)
 
 
 async def test_each_stands_with_its_event() -> None:
