@@ -205,7 +205,7 @@ Locale = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z]{2,3}([_-][a-zA-Z]{
 
 
 class ContactBody(_Body):
-    """Where the buyer is reached."""
+    """Where the buyer is reached. It is checked and not kept yet: no messages are sent."""
 
     email: Annotated[str, StringConstraints(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
     name: ShortText | None = None
