@@ -12,6 +12,7 @@ from typing import Any, Self
 import httpx
 import msgspec
 
+from engine.limits import AVAILABILITY_AGE_MS_MAX
 from loadtests.crowd import Result, Spec, Template, run_crowd
 from tests.calls import READ, RELEASE, UNKNOWN, Call, Seen
 from tests.end_to_end.asked import Asked, hold_of
@@ -194,7 +195,12 @@ class Buyers:
     # -- the organizer's side ------------------------------------------------------
 
     async def availability(self) -> dict[str, int]:
-        """Return the counts of the one ticket type, as soon as they are shown."""
+        """Return the counts of the one ticket type, with everything that was answered before.
+
+        A gateway may show counts that are AVAILABILITY_AGE_MS_MAX old, from before what
+        another one has just answered.
+        """
+        await asyncio.sleep(AVAILABILITY_AGE_MS_MAX / 1_000)
         path = f"{self.service.url}/api/v1/events/{self.event_id}/availability"
         async with asyncio.timeout(_PATIENCE_SECONDS), _client() as client:
             while True:
