@@ -1,19 +1,19 @@
-# Everything runs in .venv, made from the hashed requirements.txt on first use.
+# Everything runs in .venv, made from the hashed requirements.txt on first use; Locust in .venv-load.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test check fix drill simulate bench up openapi lock clean
+.PHONY: demo test check fix drill simulate bench bench-mail soak load up openapi lock clean
 
 ## make demo: a flash crowd fights over a few hundred tickets; then the service stays up
 demo: .venv/.ready
 	$(BIN)/onsale demo $(ARGS)
 
-## make test: what CI runs
-test: check
-	$(BIN)/python -m pytest -m "not drill" $(ARGS)
+## make test: what CI runs; drills of the whole service mostly wait, so the rest runs beside them
+test: .venv/.ready .venv-load/.ready
+	@.ci/halves $(BIN)/python $(ARGS)
 
 ## make check: never edits
 check: .venv/.ready
@@ -39,6 +39,18 @@ simulate: .venv/.ready
 bench: .venv/.ready
 	$(BIN)/onsale bench $(ARGS)
 
+## make bench-mail: how long tickets take to be in the mail, and what sales lose by them
+bench-mail: .venv/.ready
+	$(BIN)/python -m loadtests.bench.mail $(ARGS)
+
+## make soak: a quarter of an hour at half the peak; the status says whether a process has grown
+soak: .venv/.ready
+	$(BIN)/python -m loadtests.bench.soak $(ARGS)
+
+## make load: Locust against a service of its own: 1000 users in 30 seconds; the verdict is the status
+load: .venv/.ready .venv-load/.ready
+	$(BIN)/python -m loadtests.locust $(ARGS)
+
 up: .venv/.ready
 	$(BIN)/onsale up $(ARGS)
 
@@ -51,13 +63,20 @@ lock: .venv/.ready
 	$(BIN)/python -m pip install -q uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade -q -o requirements.txt
+	$(BIN)/uv pip compile --group load --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade -q -o requirements-load.txt
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-load build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/.ready: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv-load/.ready: requirements-load.txt
+	$(PYTHON) -m venv .venv-load
+	.venv-load/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: --require-hashes -r requirements-load.txt
 	touch $@

@@ -13,6 +13,7 @@ from itertools import islice, takewhile
 import structlog
 
 from actors.group_commit import Backoff
+from actors.measures import BURIED, HANDLED, Meter, Unmetered
 from engine.journal.contract import Unavailable
 from engine.journal.handing_out import is_suspect
 from engine.journal.streams import Delivery, Group, Streams, Unreadable
@@ -25,7 +26,7 @@ from engine.limits import (
     CONSUMER_EVENTS_MAX,
     CONSUMER_HANDLE_SECONDS_MAX,
     CONSUMER_MESSAGES_MAX,
-    CONSUMER_ROUND_SECONDS_MIN,
+    CONSUMER_PAUSE_SECONDS,
     CONSUMER_WAITING_MAX,
     DELIVERIES_MAX,
     KEEP_SECONDS,
@@ -81,9 +82,11 @@ class Consumer:
             before, and it raises `RetryLater` when it has to wait for something.
         partitions: that it reads.
         batch_max: messages of one call; 1 for a handler that takes them one by one.
+        pause_seconds: after a read that found little; see CONSUMER_PAUSE_SECONDS.
+        meter: takes what is measured.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - readers differ in each of these
         self,
         streams: Streams,
         group: Group,
@@ -92,6 +95,8 @@ class Consumer:
         *,
         partitions: Sequence[int] = range(PARTITIONS),
         batch_max: int = CONSUMER_BATCH_MAX,
+        pause_seconds: float = CONSUMER_PAUSE_SECONDS,
+        meter: Meter | None = None,
     ) -> None:
         self._streams = streams
         self._group = group
@@ -99,6 +104,9 @@ class Consumer:
         self._handle = handle
         self._partitions = partitions
         self._batch_max = batch_max
+        self._meter = meter or Unmetered()
+        self._labels = {"group": group.name}
+        self._pause_seconds = pause_seconds
         self._lanes: dict[tuple[int, str], _Lane] = {}
         self._places = asyncio.Semaphore(CONSUMER_EVENTS_MAX)
         self._changed = asyncio.Event()
@@ -157,7 +165,7 @@ class Consumer:
                 self._take(tasks, found)
                 await self._until(self._has_room)
                 if 0 < len(found) < READ_MESSAGES_MAX:
-                    await self._wait(CONSUMER_ROUND_SECONDS_MIN)  # others may be close behind
+                    await self._wait(self._pause_seconds)  # others may be close behind
 
     async def _next(self) -> list[Delivery]:
         """Return new messages, and now and then those that another consumer has abandoned."""
@@ -220,6 +228,7 @@ class Consumer:
             trouble = await self._try(batch)
             if trouble is None:
                 await self._settle(lambda: self._streams.finish(self._group, batch))
+                self._meter.add(HANDLED, len(batch), self._labels)
                 self._drop(lane, len(batch))
                 return
             if isinstance(trouble, RetryLater):
@@ -272,7 +281,9 @@ class Consumer:
     async def _wait(self, seconds: float) -> None:
         """Wait, less long if everything has to end."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            # Not `wait_for`, which in Python 3.11 may lose a cancellation.
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     async def _bury(self, lane: _Lane, delivery: Delivery, reason: str, attempts: int) -> None:
         self._log.critical(
@@ -283,6 +294,7 @@ class Consumer:
             reason=reason,
         )
         await self._settle(lambda: self._streams.bury(self._group, delivery, reason, attempts))
+        self._meter.add(BURIED, 1, self._labels)
         self._drop(lane, 1)
 
     def _drop(self, lane: _Lane, count: int) -> None:

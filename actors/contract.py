@@ -8,6 +8,11 @@ from actors.wire import Health
 DESK = "payments"
 
 
+def back_office_name(place: int) -> str:
+    """Return what the warden calls a process of the back office."""
+    return f"back-office:{place}"
+
+
 class OwnerGone(Exception):
     """The owner died or could not be reached; it may or may not have decided.
 

@@ -4,26 +4,33 @@ import asyncio
 import hashlib
 import os
 import secrets
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import ray
 import structlog
 from msgspec import Struct
-from ray.util.metrics import Histogram
 
 from actors.audit import audit
+from actors.back_office.settings import BackOfficeSettings
 from actors.clock import TurnClock
-from actors.contract import DESK, MortalOwners, Owners
+from actors.contract import DESK, MortalOwners, Owners, back_office_name
 from actors.group_commit import Backoff
+from actors.measures import STRIPE_CALL_SECONDS, STRIPE_WAIT_SECONDS
 from actors.owner import EventOwner, Phase
 from actors.payments.account import open_account
 from actors.payments.desk import PaymentDesk, decode_unsettled, encode_opened, encode_report
+from actors.prescaling import Prescaling
 from actors.process import configure_logging, kill_process, process_started, tune_interpreter
+from actors.ray_environment import NO_ACTORS
+from actors.ray_meter import RayMeter
+from actors.shortcut import Reception
 from actors.warden import Warden
 from actors.wire import Health, decode_facts, encode_facts, encode_reply
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
 from engine.journal.contract import Unavailable
+from engine.journal.pulses import Pulses
 from engine.journal.redis import RedisJournal
 from engine.journal.redis_streams import RedisStreams
 
@@ -31,6 +38,9 @@ log = structlog.get_logger(__name__)
 
 #: Ray namespace of everything that belongs to the product.
 NAMESPACE = "onsale"
+
+#: Niceness of the back office beside that of owners and gateways.
+_BACK_OFFICE_NICENESS = 19
 
 #: Ray's types know only some of its options.
 _remote: Any = ray.remote
@@ -59,15 +69,21 @@ class OwnerActor:
             TurnClock(),
             secrets.token_bytes(8),
             self._leave,
-            node=ray.get_runtime_context().get_node_id(),
+            meter=RayMeter(),
+            node=this_node(),
             process_started=process_started(os.getpid()),
             idle_seconds=settings.idle_seconds,
         )
+        self._reception = Reception(self.submit)
         tune_interpreter()
         self._owner.start()
 
     def __repr__(self) -> str:
         return f"EventOwner({self._event_id})"
+
+    async def reception(self) -> tuple[str, str | None]:
+        """Return the node, and where processes of this machine may call `submit` there."""
+        return this_node(), await self._reception.address()
 
     async def submit(self, batch: bytes) -> bytes:
         """See `EventOwner.submit`."""
@@ -98,10 +114,17 @@ class OwnerActor:
 class WardenActor:
     """A `Warden` in a process of its own."""
 
-    def __init__(self, owners: MortalOwners, redis_url: str) -> None:
+    def __init__(
+        self, owners: MortalOwners, redis_url: str, always: Sequence[str], prescale_cores: int
+    ) -> None:
         configure_logging()
-        self._warden = Warden(owners, Catalogue(connect(redis_url)), always=[DESK])
-        self._watching = asyncio.get_running_loop().create_task(self._warden.watch())
+        client = connect(redis_url)
+        catalogue = Catalogue(client)
+        warden = Warden(owners, catalogue, always, Pulses(client), RayMeter())
+        prescaling = Prescaling(catalogue, prescale_cores, _request_cores)
+        self._watching = asyncio.get_running_loop().create_task(
+            _together(warden.watch(), prescaling.watch())
+        )
         self._watching.add_done_callback(_end_process)
 
     def __repr__(self) -> str:
@@ -126,20 +149,41 @@ class PaymentSettings(Struct, frozen=True):
     endpoint_per_second: float
 
 
-class PaymentActor:
+class _Signed:
+    """A process that the warden knows by a name that is not an event's."""
+
+    def __init__(self, name: str, catalogue: Catalogue) -> None:
+        self._name = name
+        self._signed_in = catalogue
+        self._nonce = secrets.token_bytes(8)
+
+    async def health(self) -> bytes:
+        """Say who one is; see `Health`."""
+        pid = os.getpid()
+        return encode_reply(
+            Health(self._nonce.hex(), this_node(), pid, process_started(pid), "working", 0, 0, 0)
+        )
+
+    async def _sign(self) -> None:
+        """Say whom to kill if this process answers nothing any more."""
+        backoff = Backoff()
+        while True:
+            try:
+                await self._signed_in.sign(self._name, await self.health())
+            except Unavailable:
+                await backoff.pause()
+            else:
+                return
+
+
+class PaymentActor(_Signed):
     """A `PaymentDesk` in a process of its own."""
 
     def __init__(self, settings: PaymentSettings, owners: Owners) -> None:
         configure_logging()
-        self._nonce = secrets.token_bytes(8)
         catalogue = Catalogue(connect(settings.redis_url))
-        #: On Ray's own metrics page: this process has no other.
-        self._waits = Histogram(
-            "onsale_stripe_wait_seconds",
-            "Time that a call of Stripe waited for its turn",
-            boundaries=[0.01, 0.1, 0.5, 1, 5, 15],
-            tag_keys=("operation",),
-        )
+        super().__init__(DESK, catalogue)
+        self._meter = RayMeter()
         self._desk = PaymentDesk(
             open_account(
                 settings.api_key,
@@ -147,38 +191,28 @@ class PaymentActor:
                 settings.account_per_second,
                 settings.endpoint_per_second,
                 self._note_wait,
+                self._note_end,
             ),
             owners,
             catalogue,
             RedisStreams(connect(settings.redis_url)),
+            self._meter,
         )
-        self._working = asyncio.get_running_loop().create_task(self._work(catalogue))
+        self._working = asyncio.get_running_loop().create_task(self._work())
         self._working.add_done_callback(_end_process)
 
     def __repr__(self) -> str:
         return "Payments"
 
-    async def _work(self, catalogue: Catalogue) -> None:
-        """Say whom to kill if this process answers nothing any more, then work."""
-        backoff = Backoff()
-        while True:
-            try:
-                await catalogue.sign(DESK, await self.health())
-                break
-            except Unavailable:
-                await backoff.pause()
+    async def _work(self) -> None:
+        await self._sign()
         await self._desk.work()
 
-    async def health(self) -> bytes:
-        """Say who one is; see `Health`."""
-        node = ray.get_runtime_context().get_node_id()
-        pid = os.getpid()
-        return encode_reply(
-            Health(self._nonce.hex(), node, pid, process_started(pid), "working", 0, 0, 0)
-        )
-
     def _note_wait(self, operation: str, seconds: float) -> None:
-        self._waits.observe(seconds, {"operation": operation})
+        self._meter.observe(STRIPE_WAIT_SECONDS, seconds, {"operation": operation})
+
+    def _note_end(self, operation: str, end: str, seconds: float) -> None:
+        self._meter.observe(STRIPE_CALL_SECONDS, seconds, {"operation": operation, "end": end})
 
     async def open(self, unsettled: bytes) -> bytes:
         """See `PaymentDesk.open`."""
@@ -187,6 +221,47 @@ class PaymentActor:
     async def reconcile(self, since: int | None) -> bytes:
         """See `PaymentDesk.reconcile`."""
         return encode_report(await self._desk.reconcile(since))
+
+
+class BackOfficeActor(_Signed):
+    """A `BackOfficeDesk` in a process of its own, which yields to sales.
+
+    Args:
+        place: which of the `settings.replicas` processes this one is, from 0.
+    """
+
+    def __init__(self, settings: BackOfficeSettings, owners: Owners, place: int) -> None:
+        # Only here: what draws papers and keeps books takes two seconds and 80 MB to import, and
+        # the process of every owner imports this file.
+        from actors.back_office.desk import BackOfficeDesk  # noqa: PLC0415
+
+        configure_logging()
+        # Whatever it does can wait a second; a buyer cannot.
+        os.nice(_BACK_OFFICE_NICENESS)
+        super().__init__(back_office_name(place), Catalogue(connect(settings.redis_url)))
+        self._place = place
+        self._desk = BackOfficeDesk(settings, owners, place, RayMeter())
+        self._working = asyncio.get_running_loop().create_task(self._work())
+        self._working.add_done_callback(_end_process)
+
+    def __repr__(self) -> str:
+        return f"BackOffice({self._place})"
+
+    async def _work(self) -> None:
+        await self._sign()
+        await self._desk.work()
+
+
+async def _together(*work: Coroutine[Any, Any, None]) -> None:
+    await asyncio.gather(*work)
+
+
+def _request_cores(count: int) -> None:
+    # Only here: it takes a tenth of a second to import, and the process of every owner imports
+    # this file.
+    from ray.autoscaler.sdk import request_resources  # noqa: PLC0415
+
+    request_resources(num_cpus=count)
 
 
 def _end_process(task: asyncio.Task[None]) -> None:
@@ -211,6 +286,13 @@ def _kill_on_this_node(pid: int, started: int) -> bool:
     return kill_process(pid, started)
 
 
+#: Which nodes get an actor: those that take any, in turn. Owners that Ray would pack onto one
+#: node would share its cores and its end.
+_SPREAD: Any = {
+    "scheduling_strategy": "SPREAD",
+    "label_selector": {label: f"!{value}" for label, value in NO_ACTORS.items()},
+}
+
 #: One owner for each event.
 _Owner: Any = _remote(
     # An owner's work is short turns; a CPU reserved for each would allow two on this machine.
@@ -226,6 +308,7 @@ _Owner: Any = _remote(
     namespace=NAMESPACE,
     # A task event for each batch would cost as much as the batch.
     enable_task_events=False,
+    **_SPREAD,
 )(OwnerActor)
 
 #: One for the whole cluster.
@@ -240,6 +323,7 @@ _Warden: Any = _remote(
     lifetime="detached",
     namespace=NAMESPACE,
     enable_task_events=False,
+    **_SPREAD,
 )(WardenActor)
 
 #: One for the whole cluster: Stripe's limits are those of the account.
@@ -255,6 +339,7 @@ _Payments: Any = _remote(
     lifetime="detached",
     namespace=NAMESPACE,
     enable_task_events=False,
+    **_SPREAD,
 )(PaymentActor)
 
 #: Ends a process that answers nothing, not even Ray: on its own node, by its number.
@@ -265,12 +350,33 @@ KillOnNode: Any = _remote(
 )(_kill_on_this_node)
 
 
+#: Tickets, messages, announcements: each process has a share of the partitions.
+_BackOffice: Any = _remote(
+    # It is at work when nobody buys; see `BackOfficeActor`.
+    num_cpus=0,
+    # What it had in hand is handed out again.
+    max_restarts=-1,
+    max_task_retries=0,
+    max_concurrency=10,
+    lifetime="detached",
+    namespace=NAMESPACE,
+    enable_task_events=False,
+    **_SPREAD,
+)(BackOfficeActor)
+
 #: Replays an event's journal away from gateways and owners: it takes seconds of a core.
 AuditEvent: Any = _remote(
     num_cpus=0,
     # Reading twice is harmless.
     max_retries=1,
+    **_SPREAD,
 )(_audit_event)
+
+
+def this_node() -> str:
+    """Return the id of the node that this process is on."""
+    node: str = ray.get_runtime_context().get_node_id()
+    return node
 
 
 def owner(event_id: str, settings: OwnerSettings) -> Any:
@@ -278,9 +384,12 @@ def owner(event_id: str, settings: OwnerSettings) -> Any:
     return _Owner.options(name=f"event:{event_id}", get_if_exists=True).remote(event_id, settings)
 
 
-def the_warden(owners: MortalOwners, redis_url: str) -> Any:
+def the_warden(
+    owners: MortalOwners, redis_url: str, always: Sequence[str], prescale_cores: int
+) -> Any:
     """Return the handle of the warden; whoever asks first gets it started."""
-    return _Warden.options(name="warden", get_if_exists=True).remote(owners, redis_url)
+    options = _Warden.options(name="warden", get_if_exists=True)
+    return options.remote(owners, redis_url, always, prescale_cores)
 
 
 def the_payments(settings: PaymentSettings, owners: Owners) -> Any:
@@ -291,3 +400,9 @@ def the_payments(settings: PaymentSettings, owners: Owners) -> Any:
     place = f"{settings.api_key}@{settings.api_base}".encode()
     name = f"payments:{hashlib.blake2b(place, digest_size=6).hexdigest()}"
     return _Payments.options(name=name, get_if_exists=True).remote(settings, owners)
+
+
+def back_office(settings: BackOfficeSettings, owners: Owners, place: int) -> Any:
+    """Return the handle of one process of the back office; whoever asks first starts it."""
+    options = _BackOffice.options(name=back_office_name(place), get_if_exists=True)
+    return options.remote(settings, owners, place)

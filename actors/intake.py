@@ -59,7 +59,9 @@ class Intake:
         if not self._batches:
             self._something.clear()
             try:
-                await asyncio.wait_for(self._something.wait(), timeout_seconds)
+                # Not `wait_for`, which in Python 3.11 may lose a cancellation.
+                async with asyncio.timeout(timeout_seconds):
+                    await self._something.wait()
             except TimeoutError:
                 return []
         taken: list[Waiting] = []

@@ -14,8 +14,10 @@ import structlog
 from actors.clock import TurnClock
 from actors.group_commit import Backoff, commit
 from actors.intake import Intake, Waiting
+from actors.measures import Meter, Unmetered
 from actors.recovery import take_over
 from actors.snapshots import digest_slowly, write_snapshot
+from actors.tally import Tally
 from actors.turn import Turn
 from actors.wire import (
     Halted,
@@ -70,16 +72,18 @@ class EventOwner:
     Args:
         leave: called once the owner has nothing more to say: a newer one has taken over,
             or the event went to rest. It ends the process; in tests it takes note.
+        meter: takes what is measured.
         process_started: start time of this process as the kernel counts it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each differs between a cluster and a test
         self,
         journal: Journal,
         clock: TurnClock,
         nonce: bytes,
         leave: Callable[[Phase], None],
         *,
+        meter: Meter | None = None,
         node: str = "",
         process_started: int = 0,
         idle_seconds: float = IDLE_SECONDS,
@@ -97,6 +101,7 @@ class EventOwner:
         self._head = Position(0, 0)
         self._halted_because = ""
         self._intake = Intake(INBOX_COMMANDS_MAX)
+        self._tally = Tally(meter or Unmetered())
         self._pictures_wanted: list[asyncio.Future[_Picture | None]] = []
         self._records_since_snapshot = 0
         self._snapshot: asyncio.Task[None] | None = None
@@ -138,6 +143,7 @@ class EventOwner:
             self._head.epoch,
             self.state.sequence,
             len(self.state.bookings),
+            self._tally.pulse(self.event_id, self.state, self._intake.commands),
         )
 
     async def live_facts(self) -> LiveFacts | None:
@@ -179,6 +185,7 @@ class EventOwner:
             log.critical(
                 "halted", event_id=self.event_id, reason=self._halted_because, exc_info=True
             )
+            self._tally.halted(error)
             self._end(Phase.HALTED, Halted(self._halted_because))
 
     async def _recover(self) -> None:
@@ -223,6 +230,7 @@ class EventOwner:
         asked = time.monotonic()
         turn = Turn(batches, self._clock.now_ms())
         turn.run(self.state)
+        decided = time.monotonic()
         if turn.records:
             entry = Entry(
                 self._head.epoch,
@@ -232,6 +240,7 @@ class EventOwner:
                 tuple(turn.records),
             )
             await commit(self._journal, entry, self._head)
+            self._tally.append(time.monotonic() - decided)
             self._head = entry.position
             # Not the time of the answer: it may be the one to a repeat, long after the entry
             # was taken and another owner came.
@@ -240,6 +249,7 @@ class EventOwner:
         else:
             await self._prove_fence()
         turn.answer(self.state)
+        self._tally.turn(turn, self.state, batches, decided - asked, self._intake.commands)
 
     async def _prove_fence(self) -> None:
         """Make sure that a turn of mere reads is not answered by an owner of the past.

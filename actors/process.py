@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import structlog
+from structlog.typing import Processor
 
 #: Allocations before the youngest generation is collected. The objects of a hold hold no
 #: cycles, so that collecting them often finds nothing and costs a stall each time.
@@ -25,22 +26,33 @@ def tune_interpreter() -> None:
 
 
 def configure_logging(level: str = "INFO") -> None:
-    """Write one JSON object a line to standard error, through the standard library."""
-    logging.basicConfig(format="%(message)s", level=level, stream=sys.stderr)
+    """Write one JSON object a line to standard error: our own events and those of libraries."""
+    said: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=said,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level)
     for talkative in ("stripe", "httpx", "httpcore"):
         # At their most talkative they log bodies, which hold the secrets of buyers' payments.
         logging.getLogger(talkative).setLevel(logging.WARNING)
-    # It tells of every table that it leaves out of a font.
-    logging.getLogger("fontTools").setLevel(logging.WARNING)
+    # They tell of every table left out of a font, and of every look at the database's schema.
+    for talkative in ("fontTools", "alembic"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.stdlib.add_log_level,
-            structlog.stdlib.add_logger_name,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=[*said, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

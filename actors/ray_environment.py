@@ -7,14 +7,24 @@ from pathlib import Path
 
 #: What every process must have in its environment before it imports or starts Ray.
 #: A mismatch of the mode between two processes looks like a cluster that hangs.
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     # Owners must not be the first victims when memory is short.
     "RAY_worker_oom_score_adjustment": "0",
     # Owners are the service itself; at Ray's default niceness of 15 anything would go first.
     "RAY_worker_niceness": "0",
+    # An id is looked up anywhere in tables of many megabytes: on huge pages, where the kernel
+    # lends them to who asks (`madvise`), that is faster. glibc reads it when a
+    # process starts, so that owners get it from the Ray that starts them. It costs each of
+    # them 4 MB.
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
+
+#: Label of nodes that take no actors: the head, which has to keep the cluster together, and
+#: nodes of gateways, which need their cores for sockets. Zero CPUs do not keep away an actor
+#: that asks for none. A node without the label takes its share: so does the only one.
+NO_ACTORS = {"onsale-actors": "none"}
 
 
 def prepare_environment(token_file: Path) -> None:
@@ -23,7 +33,7 @@ def prepare_environment(token_file: Path) -> None:
     A token that the operator has set (RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH) is kept.
     """
     assert "ray" not in sys.modules, "Ray was imported before its environment was set"
-    for name, value in _ENVIRONMENT.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
         return

@@ -1,14 +1,25 @@
 """Ray itself: started for this machine, or joined where it runs."""
 
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import ray
+import structlog
 
 from actors.contract import MortalOwners
-from actors.declare import NAMESPACE, the_warden
+from actors.declare import NAMESPACE, the_warden, this_node
+
+log = structlog.get_logger(__name__)
 
 #: Object store of an embedded cluster, bytes: batches travel inline and need none of it.
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
+
+#: How often a gateway asks whether its cluster is still there, seconds.
+_ASK_SECONDS = 5.0
 
 
 class RayUnreachable(Exception):
@@ -65,19 +76,52 @@ def join(address: str) -> str:
     return gcs_address
 
 
+def keep_asking() -> None:
+    """Have a thread end this process in good order once it has lost its place in the cluster.
+
+    That is when its node is dead: small answers of owners would still arrive, large ones and
+    audits pass through the node and would not. After a cold restart another cluster is at the
+    same address: Ray ends a process of the old one by itself, when it asks for nodes and not
+    when it asks for actors, and a gateway asks for nothing else.
+    """
+    node = this_node()
+
+    def ask() -> None:
+        while not _is_dead(node):
+            time.sleep(_ASK_SECONDS)
+        log.critical("node_lost", node=node)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=ask, name="cluster", daemon=True).start()
+
+
 def leave() -> None:
     """Disconnect; a cluster that this process has started ends."""
     ray.shutdown()
 
 
-def ensure_warden(owners: MortalOwners, redis_url: str) -> None:
+def ensure_warden(
+    owners: MortalOwners, redis_url: str, always: Sequence[str], prescale_cores: int
+) -> None:
     """Have the warden started if it is not there."""
-    the_warden(owners, redis_url)
+    the_warden(owners, redis_url, always, prescale_cores)
 
 
 def _nodes() -> list[dict[str, Any]]:
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return nodes
+
+
+def _is_dead(node: str) -> bool:
+    try:
+        return any(known["NodeID"] == node and not known["Alive"] for known in _nodes())
+    except (RuntimeError, ConnectionError, OSError):
+        return False  # the control service is away, and says nothing of anybody
+
+
+def machines() -> int:
+    """Return how many machines the cluster has."""
+    return len({node["NodeManagerHostname"] for node in _nodes() if node["Alive"]})
 
 
 def answers() -> bool:

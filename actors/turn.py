@@ -29,6 +29,8 @@ class Turn:
         self._outcomes: list[tuple[Waiting, list[Outcome | None]]] = [
             (waiting, [None] * len(waiting.envelopes)) for waiting in batches
         ]
+        #: How many holds were decided.
+        self.holds = 0
 
     def run(self, state: EventState) -> None:
         """Take the turn.
@@ -56,6 +58,7 @@ class Turn:
                     outcomes[index] = self._decide(state, envelope.command)
         for outcomes, index, command in holds:
             outcomes[index] = self._decide(state, command)
+        self.holds = len(holds)
         check_turn(state)
         if self.records:
             finish_entry(state, state.sequence + 1, self.now_ms)

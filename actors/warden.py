@@ -13,9 +13,12 @@ from typing import Protocol
 import structlog
 
 from actors.contract import MortalOwners, OwnerGone
+from actors.measures import SILENT, WATCHED, Meter, Unmetered
 from actors.wire import decode_health
 from engine.journal.contract import Unavailable
+from engine.journal.pulses import Pulse
 from engine.limits import (
+    HOT_EVENTS_MAX,
     PROBE_EVERY_SECONDS,
     PROBE_FAILURES_MAX,
     PROBE_TIMEOUT_SECONDS,
@@ -41,12 +44,31 @@ class EventsInNeed(Protocol):
         ...
 
 
+class Board(Protocol):
+    """Where operators see how the busiest events fare."""
+
+    async def put(self, pulses: Sequence[Pulse]) -> None:
+        """Show these instead of all others. Raises Unavailable."""
+        ...
+
+
 class _Watch:
-    """What the warden knows of one owner."""
+    """What the warden knows of one owner; `rate` is of its holds, per second."""
 
     def __init__(self) -> None:
         self.failures = 0
         self.probe: asyncio.Task[None] | None = None
+        self.pulse: Pulse | None = None
+        self.rate = 0.0
+        self._felt = 0.0
+
+    def feel(self, pulse: Pulse | None, now: float) -> None:
+        """Take note of a pulse, and of how much has happened since the last one."""
+        if pulse is not None and self.pulse is not None and now > self._felt:
+            holds = pulse.granted + pulse.refused - self.pulse.granted - self.pulse.refused
+            # An owner that was started anew counts from nothing.
+            self.rate = max(0, holds) / (now - self._felt)
+        self.pulse, self._felt = pulse, now
 
 
 class Warden:
@@ -55,12 +77,21 @@ class Warden:
     Args:
         always: names that `owners` and `catalogue` know beside those of events, and that
             are always needed: the payment desk.
+        board: shows the busiest events; None for nobody who looks.
+        meter: takes what is measured.
     """
 
     def __init__(
-        self, owners: MortalOwners, catalogue: EventsInNeed, always: Sequence[str] = ()
+        self,
+        owners: MortalOwners,
+        catalogue: EventsInNeed,
+        always: Sequence[str] = (),
+        board: Board | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._always = always
+        self._board = board
+        self._meter = meter or Unmetered()
         self._owners = owners
         self._catalogue = catalogue
         self._watched: dict[str, _Watch] = {}
@@ -84,6 +115,19 @@ class Warden:
             watch = self._watched.setdefault(event_id, _Watch())
             if watch.probe is None or watch.probe.done():
                 watch.probe = asyncio.create_task(self._probe(event_id, watch))
+        self._meter.set(WATCHED, len(self._watched))
+        await self._show()
+
+    async def _show(self) -> None:
+        """Show the events on which most happens, by what their owners said last."""
+        if self._board is None:
+            return
+        felt = [(watch.rate, watch.pulse) for watch in self._watched.values() if watch.pulse]
+        felt.sort(key=lambda one: (-one[0], -one[1].held, one[1].event_id))
+        try:
+            await self._board.put([pulse for _, pulse in felt[:HOT_EVENTS_MAX]])
+        except Unavailable as error:
+            log.warning("store_unreachable", error=str(error))
 
     async def _needed(self) -> list[str]:
         now_ms = time.time_ns() // 1_000_000
@@ -92,16 +136,24 @@ class Warden:
         return sorted({*awake, *opening, *self._always})
 
     async def _probe(self, event_id: str, watch: _Watch) -> None:
-        try:
-            await asyncio.wait_for(self._owners.health(event_id), PROBE_TIMEOUT_SECONDS)
-        except OwnerGone:
-            watch.failures = 0  # Ray has noticed it too and starts another one
-        except TimeoutError:
-            watch.failures += 1
-            if watch.failures >= PROBE_FAILURES_MAX:
-                await self._kill(event_id)
-        else:
-            watch.failures = 0
+        """Ask an owner how it is, at once again if it says nothing, and have it killed then."""
+        while True:
+            try:
+                health = await asyncio.wait_for(
+                    self._owners.health(event_id), PROBE_TIMEOUT_SECONDS
+                )
+            except OwnerGone:
+                watch.failures = 0  # Ray has noticed it too and starts another one
+                return
+            except TimeoutError:
+                watch.failures += 1
+                if watch.failures >= PROBE_FAILURES_MAX:
+                    await self._kill(event_id)
+                    return
+            else:
+                watch.failures = 0
+                watch.feel(health.pulse, asyncio.get_running_loop().time())
+                return
 
     async def _kill(self, event_id: str) -> None:
         """Have the process killed that claimed the event's journal last.
@@ -116,5 +168,6 @@ class Warden:
             health = decode_health(claimant)
             log.error("owner_silent", event_id=event_id, pid=health.pid, node=health.node)
             await self._owners.kill(health)
+            self._meter.add(SILENT)
         except (Unavailable, OwnerGone) as error:
             log.warning("owner_not_killed", event_id=event_id, error=str(error))

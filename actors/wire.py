@@ -9,6 +9,7 @@ from msgspec import Struct
 from engine.domain.commands import Command
 from engine.domain.outcomes import Outcome
 from engine.domain.views import Availability
+from engine.journal.pulses import Pulse
 
 
 class Envelope(Struct, frozen=True, array_like=True, gc=False):
@@ -58,7 +59,8 @@ class Health(Struct, frozen=True, array_like=True):
     """What an owner says of itself; `incarnation` tells it from its predecessors.
 
     `process_started` is the kernel's start time of process `pid` on node `node`: together
-    they name the process even after its number was given to another one.
+    they name the process even after its number was given to another one. `pulse` is how
+    its event fares, None for who has none.
     """
 
     incarnation: str
@@ -69,6 +71,7 @@ class Health(Struct, frozen=True, array_like=True):
     epoch: int
     sequence: int
     bookings: int
+    pulse: Pulse | None = None
 
 
 class LiveFacts(Struct, frozen=True):

@@ -40,6 +40,12 @@ BATCHES_IN_FLIGHT_MAX = 2
 #: Commands that a batch must have to leave while another is under way. A call costs half
 #: a millisecond on either side whatever it carries; the first batch never waits.
 NEXT_BATCH_COMMANDS_MIN = 32
+#: Calls that one gateway has under way for all its events together. Owners that share a few
+#: cores are cold when their turn comes, and a call costs them milliseconds, whatever it
+#: carries: events take turns, and each gathers until its own. One hot event needs two.
+CALLS_AT_ONCE = 8
+#: A call that takes longer keeps no turn from others, seconds: its owner may be starting.
+CALL_TURN_SECONDS = 0.1
 #: Commands waiting in one owner. At 10 000 decisions a second this is 0.4 s of work,
 #: which is an honest wait; more would outlive the patience of REQUEST_DEADLINE_MS.
 INBOX_COMMANDS_MAX = 4_096
@@ -54,6 +60,9 @@ TURN_COMMANDS_MAX = 2_048
 TURN_EXPIRIES_MAX = 1_000
 #: From a request's arrival to its 503, milliseconds (part of the HTTP contract).
 REQUEST_DEADLINE_MS = 5_000
+#: How long a list waits for the owner of each event in it, milliseconds: most restarts take
+#: less. What cannot be read by then is named, and does not keep the others from being shown.
+LIST_DEADLINE_MS = 2_500
 
 # -- the journal -------------------------------------------------------------------
 
@@ -94,6 +103,9 @@ PAYMENT_ATTEMPTS_LIMIT = 10
 PAYMENT_GRACE_MS = 30_000
 #: Times that money without a ticket is sent back before an operator has to look at it.
 RETURN_ATTEMPTS_MAX = 3
+#: Refunds of one booking whose keys are remembered beside the last one's. A booking of
+#: ordinary size cannot be given back in more parts; each costs some 40 bytes.
+REFUNDS_REMEMBERED_MAX = 100
 #: Unsettled payments shown at once: a reply of about 200 KiB.
 UNSETTLED_PAGE = 500
 #: Bytes of one webhook's body. Stripe's events are 3 to 10 KiB; metadata may double that.
@@ -104,8 +116,8 @@ INBOX_WAITING_MAX = 4_096
 INBOX_WRITE_MAX = 256
 #: Pause after such a write, seconds, unless so many wait already: a write is forced to disk
 #: between those of the holds, whatever it carries. A webhook that comes alone waits for
-#: nothing; Stripe has no hurry, and buyers wait 10 ms longer on average.
-INBOX_PAUSE_SECONDS = 0.02
+#: nothing; Stripe has no hurry, and buyers wait 20 ms longer on average.
+INBOX_PAUSE_SECONDS = 0.04
 INBOX_ENOUGH = 32
 #: A buyer's request to pay waits so long for Stripe, milliseconds: longer than one call
 #: and its repeat take, shorter than a browser's patience.
@@ -113,9 +125,9 @@ PAYMENT_DEADLINE_MS = 15_000
 #: How often everything open is compared with Stripe, seconds: at 25 calls a second this
 #: leaves room for 1 500 payments that wait at the same time.
 RECONCILE_EVERY_SECONDS = 60.0
-#: How far back payments and lost webhooks are looked for, seconds: longer than most holds
-#: last, so that a list of a hundred tells of what would else be asked one by one; and at
-#: the start as long as Stripe itself tries to deliver.
+#: How far back payments and lost webhooks are looked for, seconds, from the last comparison
+#: that succeeded: longer than most holds last, so that a list of a hundred tells of what would
+#: else be asked one by one; and at the start as long as Stripe itself tries to deliver.
 RECONCILE_LOOK_BACK_SECONDS = 900
 RECONCILE_FIRST_LOOK_BACK_SECONDS = 3 * 86_400
 #: A payment is given this long to report by itself, seconds, before Stripe is asked.
@@ -136,21 +148,58 @@ FENCE_CHECK_MS = 100
 IDLE_SECONDS = 300
 #: Owners are started this long before a scheduled opening.
 WARM_UP_SECONDS = 60
-#: The warden asks every owner this often, waits this long for the answer, and has an
-#: owner killed that did not answer this many times: 1 + 2 x 2 + 2 s to restart < 10 s.
+#: Cores for a scheduled opening are asked for this long before, and kept this long after it,
+#: seconds: a machine in a cloud takes minutes to start, and a rush is over in a quarter of an hour.
+PRESCALE_BEFORE_SECONDS = 900
+PRESCALE_AFTER_SECONDS = 900
+PRESCALE_LOOK_SECONDS = 30.0
+#: The warden asks every owner this often, waits this long for the answer, asks at once again,
+#: and has an owner killed that did not answer this many times: 1 + 2 x 2 + 2 s to restart < 10 s.
 PROBE_EVERY_SECONDS = 1.0
 PROBE_TIMEOUT_SECONDS = 2.0
 PROBE_FAILURES_MAX = 2
+#: How long a call waits for Ray to name the owner's process, seconds: shorter than
+#: PROBE_TIMEOUT_SECONDS, so that Ray's silence is not taken for the owner's.
+HANDLE_SECONDS_MAX = 1.0
+#: Owners that one process looks up or starts at once. A look-up takes a millisecond; while
+#: Ray's control service is away each has a thread that hangs.
+HANDLE_LOOKUPS_MAX = 8
+#: Bytes of one message between processes of a machine: ten times a reply to the largest batch.
+SHORTCUT_MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+#: An owner that answers nothing for so long is asked the long way whether it is still the
+#: one, seconds: longer than a slow fsync (0.2 s), shorter than REQUEST_DEADLINE_MS.
+SHORTCUT_SILENCE_SECONDS = 1.0
 
 # -- the gateway -------------------------------------------------------------------
 
 #: Bytes of a request body. An event with 50 ticket types needs about 12 KiB.
 BODY_BYTES_MAX = 65_536
+#: Bytes of a request around its body: its head, sizes of chunks, trailers. Browsers and
+#: proxies send a few KiB; two or three times as much as this is refused for sure.
+REQUEST_HEAD_BYTES_MAX = 65_536
+#: From a request's first byte to its last, seconds: BODY_BYTES_MAX at the pace of a bad mobile
+#: connection. Whoever is slower would keep a connection from others for nothing.
+REQUEST_READ_SECONDS = 10
+#: How long a connection on which nothing is asked stays open, seconds: longer than the 60 s
+#: of common load balancers, so that they close first and lose no request.
+CONNECTION_IDLE_SECONDS = 75
+#: How long a client may take nothing of what was written to it, seconds, before it is cut off.
+CONNECTION_STUCK_SECONDS = 30
+#: Connections of one gateway process: each is some 10 KiB. FILES_RESERVED of those that the
+#: process may open are for the store, Ray, the database and Stripe.
+CONNECTIONS_MAX = 65_536
+FILES_RESERVED = 256
+#: Where there is no room for another connection, this share of all gives way: those that have
+#: waited longest for their clients. Finding them takes a millisecond for each few thousand.
+CONNECTIONS_GIVE_WAY_SHARE = 0.05
 #: Age of the availability from which a sold-out event may be refused, ms (part of the
 #: HTTP contract). A grant always comes from the owner.
 AVAILABILITY_AGE_MS_MAX = 100
 #: An audit replays up to a million bookings, on a machine that has other things to do.
 AUDIT_SECONDS_MAX = 120
+#: For so long an audit lets the journal and the books of the Stripe sandbox differ, seconds: a
+#: webhook and its way through the inbox take well below one, behind a busy sale a few.
+AUDIT_NEWS_SECONDS = 10.0
 #: Availability changes sent on one stream, at most, per second.
 STREAM_CHANGES_PER_SECOND = 4
 #: Silence after which a stream sends a comment, so that proxies keep it open, seconds.
@@ -161,6 +210,32 @@ STREAMS_MAX = 2_000
 TOKENS_REMEMBERED_MAX = 50_000
 #: Known events remembered by one gateway.
 EVENTS_REMEMBERED_MAX = 10_000
+
+# -- operators ---------------------------------------------------------------------
+
+#: How often a gateway asks what operators have set, seconds: a stop is everywhere within one.
+CONTROLS_EVERY_SECONDS = 0.5
+#: A gateway that has not asked for so long has gone, ms: its share of a pace is the others'.
+CONTROLS_GATEWAY_GONE_MS = 3_000
+#: Slowest and fastest pace that can be set, holds per second: below is a stop, above is none.
+HOLDS_PER_SECOND_MIN = 0.1
+HOLDS_PER_SECOND_MAX = 1_000_000.0
+#: Characters of a reason: a sentence or two, and the number of an incident.
+CONTROLS_REASON_LENGTH_MAX = 500
+#: Events that operators see one by one: each is a handful of series on the metrics page.
+HOT_EVENTS_MAX = 20
+#: How long what the warden said of them is shown, seconds: a restart of it, and some.
+PULSES_KEPT_SECONDS = 15
+#: Turns over which an owner's p99 is taken: some seconds of a sale; sorted in 0.1 ms.
+TURNS_REMEMBERED_MAX = 1_024
+#: How often the metrics page asks what they do, and how far readers of streams are behind,
+#: seconds. The latter is a script for each partition and group: 10 ms of the store.
+PULSES_EVERY_SECONDS = 1.0
+LAG_EVERY_SECONDS = 10.0
+#: Longest that the metrics page waits for the store, seconds: well below a scrape's patience.
+SCRAPE_WAIT_SECONDS = 0.5
+#: Changes in the log, about: years of them, and a megabyte.
+CONTROLS_CHANGES_KEPT = 10_000
 
 # -- consumers ---------------------------------------------------------------------
 
@@ -173,8 +248,11 @@ READ_MESSAGES_MAX = 32
 #: Pause of a consumer after a read that found little, seconds: what comes in close
 #: succession is then handled together, where each round costs a millisecond here and three
 #: writes that the store forces to disk, between those of the holds. A message that comes
-#: alone is read at once, others wait half as long on average.
-CONSUMER_ROUND_SECONDS_MIN = 0.04
+#: alone is read at once, others wait half as long on average. At 100 payments a second, holds
+#: keep 87 % of their rate with this pause, 83 % with half of it.
+CONSUMER_PAUSE_SECONDS = 0.08
+#: The same for the steps at Stripe that effects ask for: each takes longer than this.
+PURSUIT_PAUSE_SECONDS = 0.1
 #: Messages that a consumer has in hand when it reads no more: bounds its memory, with
 #: one read (PARTITIONS x READ_MESSAGES_MAX) on top, and what is handed out again after
 #: it perished.
@@ -213,6 +291,40 @@ HELD_PAGE_MESSAGES = 256
 #: Undelivered messages counted one by one, where the server itself has lost count.
 LAG_COUNTED_MAX = 10_000
 
+# -- the back office ---------------------------------------------------------------
+
+#: How long a buyer's sealed contact waits beside the journal for its booking to be
+#: confirmed, seconds: longer than Stripe goes on reporting a late payment. The back office
+#: has taken it over by then, or it belongs to nobody.
+CONTACT_KEPT_SECONDS = 7 * 86_400
+
+#: Bookings whose holders are told of something that concerns them all, at a time.
+HOLDERS_PAGE = 500
+#: Times within which scans belong together: of one ticket at two gates, too short for its
+#: holder to walk; of forged codes by one operator, who sees so many where somebody tries.
+TWO_GATES_WITHIN_MS = 60_000
+FORGERIES_WITHIN_MS = 600_000
+FORGERIES_SUSPICIOUS = 5
+
+#: Pause of the clerk after a read that found little, seconds: nobody opens a mail sooner, and
+#: each round costs writes that the store forces to disk between those of the holds.
+CLERK_PAUSE_SECONDS = 0.5
+#: Scans that the clerk enters at a time: one transaction, one question to their event's owner.
+SCANS_TOGETHER_MAX = 256
+
+# -- doors -------------------------------------------------------------------------
+
+#: Scans whose answer an owner remembers word for word: two minutes of thirty busy gates. A
+#: repeat that comes later finds its passage, if there was one, in the ticket itself.
+SCANS_REMEMBERED_MAX = 4_096
+#: Passages kept of one ticket: its first and the last ones. More go in and out only where
+#: the smokers are, and the log of scans has them all.
+PASSAGES_KEPT_MAX = 16
+#: Scans of one upload of an offline scanner: a body of about BODY_BYTES_MAX.
+OFFLINE_SCANS_MAX = 250
+#: Tickets of one page of a manifest: 20 ms for their codes, an answer of half a megabyte.
+MANIFEST_MAX = 1_000
+
 # -- tickets -----------------------------------------------------------------------
 
 #: Units of one booking: as many as one line may have, and fewer than the two digits by
@@ -228,3 +340,101 @@ DRAWN_AT_ONCE_MAX = 1
 DRAWINGS_WAITING_MAX = 32
 #: Bytes of drawn files that one gateway keeps to give out again.
 DRAWINGS_KEPT_BYTES = 16 * 1_048_576
+
+#: Pause between two mails with the tickets of one booking that somebody asks for, seconds:
+#: mails take about as long to arrive, and nobody's mailbox is to be filled by a button.
+RESEND_SECONDS = 60
+
+# -- webhooks to organizers --------------------------------------------------------
+
+#: Endpoints of one organizer: a shop, a bookkeeper, a few tools. Each multiplies deliveries.
+ENDPOINTS_MAX = 10
+#: Characters of an endpoint's URL; proxies and servers take longer ones by luck only.
+ENDPOINT_URL_LENGTH_MAX = 1_000
+#: How long both secrets sign after one was replaced, milliseconds: a working day to deploy.
+SECRET_OVERLAP_MS = 86_400_000
+#: Secrets of one endpoint that sign at the same time; each makes the header longer.
+SECRETS_MAX = 5
+#: Endpoints served at once by one courier: so many may hang before others have to wait.
+COURIER_ENDPOINTS_MAX = 64
+#: Deliveries on their way to one endpoint: each is a connection to somebody else's server.
+COURIER_PER_ENDPOINT_MAX = 8
+#: Time for one attempt, from the look-up of the name to the end of the answer, seconds.
+COURIER_ATTEMPT_SECONDS_MAX = 10.0
+#: Part of that for the name, and for a connection to one of its addresses, seconds.
+COURIER_RESOLVE_SECONDS_MAX = 4.0
+COURIER_CONNECT_SECONDS_MAX = 3.0
+#: Addresses of a name that are tried: one of each kind, and one to spare.
+COURIER_ADDRESSES_MAX = 3
+#: For so long a delivery is nobody else's, milliseconds: an attempt, and a database that
+#: takes its time to note the end.
+COURIER_LEASE_MS = 30_000
+#: How often the database is asked for what is due while nothing else happens, seconds.
+COURIER_POLL_SECONDS = 1.0
+#: Pause after a failed attempt, seconds: first, factor to the next, and longest. A restart is
+#: bridged in a minute, a weekend with fourteen attempts in all.
+COURIER_PAUSE_SECONDS_MIN = 5.0
+COURIER_PAUSE_FACTOR = 4
+COURIER_PAUSE_SECONDS_MAX = 43_200.0
+#: From a delivery's beginning to its last attempt, milliseconds: three days, as Stripe does.
+COURIER_GIVE_UP_MS = 3 * 86_400_000
+#: Bytes of an answer that are read; nobody looks at them.
+COURIER_ANSWER_BYTES_MAX = 4_096
+#: What is over stays in the log for so long, milliseconds: thirty days to replay it.
+DELIVERIES_KEPT_MS = 30 * 86_400_000
+#: Deliveries deleted in one write: it stays below a tenth of a second.
+DELIVERIES_DELETED_MAX = 1_000
+#: How often what is too old is deleted, seconds.
+DELIVERIES_DELETED_EVERY_SECONDS = 3_600.0
+
+# -- the back office ---------------------------------------------------------------
+
+#: Time for a connection, a statement or a lock of the database, seconds. What is asked there
+#: takes milliseconds; whoever waits for it can be told to come back.
+STORE_TIMEOUT_SECONDS = 5.0
+#: Time for a whole transaction, seconds: longer than STORE_TIMEOUT_SECONDS, so that the
+#: database's own word on what is wrong comes first.
+STORE_DEADLINE_SECONDS = 7.0
+#: How often messages are counted for operators, seconds: each look goes over all of them.
+LETTERS_COUNTED_EVERY_SECONDS = 30.0
+#: Connections of one process to the database. A transaction takes milliseconds, and
+#: PostgreSQL grants a hundred connections to all processes together.
+STORE_CONNECTIONS_MAX = 5
+#: Time for all migrations together, seconds: large tables may have to be rewritten.
+STORE_MIGRATION_SECONDS_MAX = 600.0
+#: Rows copied at once from one database into another.
+STORE_MOVE_ROWS = 500
+#: Characters kept of what went wrong with a message.
+STORE_ERROR_CHARS_MAX = 500
+
+# -- messages ----------------------------------------------------------------------
+
+#: Letters that the postman has in hand at once: more than a mail server takes together, so
+#: that the next ones are drawn meanwhile. It asks for more when half of them are gone.
+POST_AT_ONCE_MAX = 64
+#: Letters passed over because their channel is away, to find some of another channel.
+POST_PARKED_MAX = 1_000
+#: For so long a letter is nobody else's, milliseconds: longer than all providers together
+#: may hang, and a postman of the same name takes its own at once after a restart.
+POST_LEASE_MS = 300_000
+#: How often it looks for letters whose time has come, if nobody pokes it, seconds.
+POST_POLL_SECONDS = 1.0
+#: Attempts at a letter before it is given up, and the pause after the first, seconds; after
+#: the second it is POST_PAUSE_FACTOR times as long. Servers that greylist want to be asked
+#: again after five minutes at the latest.
+POST_ATTEMPTS_MAX = 3
+POST_PAUSE_SECONDS = 60.0
+POST_PAUSE_FACTOR = 10
+#: A channel that is away is left alone for so long, seconds, where it does not say itself.
+POST_AWAY_SECONDS = 10.0
+#: How often confirmations are looked for of which an owner was not told, seconds, and how
+#: many at once: some are only left when a process has died, or an owner.
+POST_UNTOLD_SECONDS = 30.0
+POST_UNTOLD_MAX = 1_000
+#: Connections to one mail provider at once; providers commonly allow ten or twenty.
+SMTP_CONNECTIONS_MAX = 8
+#: Time for each step with a mail server, seconds. RFC 5321 would have minutes: a server that
+#: needs them is one to leave for the next.
+SMTP_TIMEOUT_SECONDS = 20.0
+#: A provider that was away is left alone for so long, seconds.
+SMTP_AWAY_SECONDS = 10.0

@@ -12,10 +12,22 @@ from starlette.routing import Route
 from engine.limits import BODY_BYTES_MAX
 from gateway import openapi, webhooks
 from gateway.bodies import of_validation
+from gateway.doors import SUFFIX as CHECK_INS_SUFFIX
 from gateway.edge import Edge
 from gateway.holds import PREFIX, SUFFIX
 from gateway.problems import MEDIA_TYPE, Problem
-from gateway.routes import availability, bookings, events, operations, payments, tickets
+from gateway.routes import (
+    availability,
+    bookings,
+    controls,
+    doors,
+    events,
+    notifications,
+    operations,
+    payments,
+    tickets,
+    webhook_endpoints,
+)
 from gateway.service import Service
 
 _ROUTERS = (
@@ -24,6 +36,10 @@ _ROUTERS = (
     bookings.router,
     payments.router,
     tickets.router,
+    doors.router,
+    notifications.router,
+    webhook_endpoints.router,
+    controls.router,
     operations.router,
 )
 #: Codes for what the framework refuses by itself.
@@ -49,7 +65,7 @@ def make_app(service: Service, ray_answers: Callable[[], bool]) -> Edge:
 
 
 def make_inner() -> FastAPI:
-    """Return everything but the edge and the hot route, serving nobody yet."""
+    """Return everything but the edge and the plain routes, serving nobody yet."""
     app = FastAPI(
         title="onsale",
         version=version("onsale"),
@@ -58,9 +74,10 @@ def make_inner() -> FastAPI:
     )
     for router in _ROUTERS:
         app.include_router(router)
-    # The edge takes the POST of these two; what is left of them is told which method to use.
-    app.add_route(PREFIX + "{event_id}" + SUFFIX, _not_found, ["POST"], include_in_schema=False)
-    app.add_route(webhooks.PATH, _not_found, ["POST"], include_in_schema=False)
+    # The edge takes the POST of these; what is left of them is told which method to use.
+    of_event = PREFIX + "{event_id}"
+    for path in (of_event + SUFFIX, of_event + CHECK_INS_SUFFIX, webhooks.PATH):
+        app.add_route(path, _not_found, ["POST"], include_in_schema=False)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)

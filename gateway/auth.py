@@ -18,19 +18,31 @@ _ALGORITHM = "HS256"
 ROLES = ("buyer", "staff", "organizer", "admin")
 #: Roles that hold tickets for themselves.
 BUYING_ROLES = ("buyer", "admin")
+#: Roles that let people in at the doors, each for the organizer they act for.
+DOOR_ROLES = ("staff", "organizer", "admin")
+#: Roles of those between whom a booking is made: who has paid, and whose event it is.
+PARTY_ROLES = ("buyer", "organizer", "admin")
 #: A subject becomes part of keys and of every journalled booking.
 _SUBJECT_LENGTH_MAX = 128
+#: The longest address that mail knows, and no name is longer.
+_CLAIM_LENGTH_MAX = 254
 #: Ours have about 250 characters; others may carry more claims.
-_TOKEN_LENGTH_MAX = 4_096
+_HEADER_LENGTH_MAX = len("Bearer ") + 4_096
 
 
 class Principal(Struct, frozen=True):
-    """The holder of a valid token; `expires_at` in Unix seconds."""
+    """The holder of a valid token; `expires_at` in Unix seconds.
+
+    `email`, `name` and `locale` are where the token says so; never logged.
+    """
 
     sub: str
     role: str
     organizer: str | None
     expires_at: int
+    email: str | None = None
+    name: str | None = None
+    locale: str | None = None
 
     @property
     def caller(self) -> Caller:
@@ -41,7 +53,7 @@ class Principal(Struct, frozen=True):
 class Tokens:
     """Makes and verifies tokens with one secret and one algorithm.
 
-    A verified token is remembered until it expires: verifying it again would give the
+    A header with a valid token is remembered until it expires: verifying it again would give the
     same answer and costs as much as the rest of a request.
     """
 
@@ -87,17 +99,16 @@ class Tokens:
         """
         if authorization is None or authorization[:7].lower() != "bearer ":
             raise Problem("unauthenticated", "Send a token: Authorization: Bearer <token>.")
-        token = authorization[7:].strip()
-        if len(token) > _TOKEN_LENGTH_MAX:
+        if len(authorization) > _HEADER_LENGTH_MAX:
             raise Problem("unauthenticated", "The token is too long.")
-        principal = self._verified.get(token)
+        principal = self._verified.get(authorization)
         if principal is None:
-            principal = self._verify(token)
+            principal = self._verify(authorization[7:].strip())
             if len(self._verified) >= TOKENS_REMEMBERED_MAX:
                 self._verified.clear()
-            self._verified[token] = principal
+            self._verified[authorization] = principal
         if principal.expires_at <= time.time():
-            self._verified.pop(token, None)
+            self._verified.pop(authorization, None)
             raise Problem("unauthenticated", "The token has expired.")
         return principal
 
@@ -117,12 +128,20 @@ class Tokens:
         if org is not None and not _is_name(org):
             raise Problem("unauthenticated", "The token's org is not usable.")
         organizer = {"organizer": sub, "staff": org}.get(role)
-        return Principal(sub, role, organizer, int(claims["exp"]))
+        contact = [_text(claims.get(claim)) for claim in ("email", "name", "locale")]
+        return Principal(sub, role, organizer, int(claims["exp"]), *contact)
 
 
 def _is_name(claim: object) -> bool:
     """Tell whether a claim names somebody in a way that can be stored and shown."""
     return isinstance(claim, str) and 0 < len(claim) <= _SUBJECT_LENGTH_MAX and claim.isprintable()
+
+
+def _text(claim: object) -> str | None:
+    """Return what a claim says about a person, None if it says nothing of use."""
+    if not isinstance(claim, str) or not 0 < len(claim) <= _CLAIM_LENGTH_MAX:
+        return None
+    return claim if claim.isprintable() else None
 
 
 def derive_key(secret: str, purpose: str) -> bytes:

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from enum import StrEnum
+from functools import partial
 
 from actors.contract import OwnerGone, Owners
 from actors.wire import (
@@ -27,6 +28,8 @@ from engine.limits import (
     AVAILABILITY_AGE_MS_MAX,
     BATCH_COMMANDS_MAX,
     BATCHES_IN_FLIGHT_MAX,
+    CALL_TURN_SECONDS,
+    CALLS_AT_ONCE,
     EVENTS_REMEMBERED_MAX,
     GATEWAY_COMMANDS_MAX,
     LANE_COMMANDS_MAX,
@@ -53,10 +56,47 @@ Answer = tuple[Outcome | Unanswered, int]
 
 
 class Load:
-    """How many commands of one gateway wait for an answer, over all its lanes."""
+    """What of one gateway is under way, over all its lanes.
+
+    `commands` counts those without an answer. Calls are limited: lanes with more to send
+    take turns, and gather meanwhile.
+    """
 
     def __init__(self) -> None:
         self.commands = 0
+        self._calls = 0
+        self._queue: OrderedDict[Lane, None] = OrderedDict()
+
+    def begin(self, lane: "Lane") -> "_Turn | None":
+        """Let a lane begin a call, or have it flush when its turn comes."""
+        if self._calls >= CALLS_AT_ONCE:
+            self._queue.setdefault(lane)
+            return None
+        self._calls += 1
+        return _Turn(self)
+
+    def ended(self) -> None:
+        """Give the turn of a call to the next lanes."""
+        self._calls -= 1
+        while self._queue and self._calls < CALLS_AT_ONCE:
+            lane, _ = self._queue.popitem(last=False)
+            lane.flush()
+
+
+class _Turn:
+    """The turn of one call; it ends with the call, or before if that takes long."""
+
+    __slots__ = ("_load", "_timer")
+
+    def __init__(self, load: Load) -> None:
+        self._load: Load | None = load
+        self._timer = asyncio.get_running_loop().call_later(CALL_TURN_SECONDS, self.end)
+
+    def end(self) -> None:
+        load, self._load = self._load, None
+        if load is not None:
+            self._timer.cancel()
+            load.ended()
 
 
 class _Pending:
@@ -117,7 +157,7 @@ class Lane:
             # At the end of this round of the event loop: what else has arrived by then
             # goes with it.
             self._flush_due = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         if self._sweep is None:
             self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._sweep_up)
         return pending.answer
@@ -162,19 +202,26 @@ class Lane:
         full = len(self._in_flight) >= BATCHES_IN_FLIGHT_MAX
         return not full and len(self._waiting) >= NEXT_BATCH_COMMANDS_MIN
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send what waits, as far as it may be sent."""
         self._flush_due = False
         while self._waiting and self._may_send():
+            turn = self._load.begin(self)
+            if turn is None:
+                self._flush_due = True  # when its turn comes
+                return
             count = min(len(self._waiting), BATCH_COMMANDS_MAX)
             batch = [self._waiting.popleft() for _ in range(count)]
             task = self._loop.create_task(self._deliver(batch))
             self._in_flight[task] = batch
-            task.add_done_callback(self._landed)
+            task.add_done_callback(partial(self._landed, turn))
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
+    def _landed(self, turn: _Turn, task: asyncio.Task[None]) -> None:
         for pending in self._in_flight.pop(task):
             pending.resolve(Unanswered.RECOVERING)
-        self._flush()
+        turn.end()
+        if self._waiting and not self._flush_due:
+            self.flush()
         if not task.cancelled():
             task.result()
 

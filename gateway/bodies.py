@@ -93,16 +93,18 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_written_in_full), AfterValida
 TimeZone = Annotated[str, StringConstraints(max_length=64), AfterValidator(_known_zone)]
 
 
-def _form(**example: Any) -> ConfigDict:
+def form(**example: Any) -> ConfigDict:
     """Return the settings of a body; the example is shown in the documentation, and tried."""
     return ConfigDict(extra="forbid", json_schema_extra={"examples": [example]} if example else {})
 
 
-class _Body(BaseModel):
-    model_config = _form()
+class Body(BaseModel):
+    """A body that says what it may contain, and nothing else."""
+
+    model_config = form()
 
 
-class HoldItem(_Body):
+class HoldItem(Body):
     """Wanted units of one ticket type: a quantity, or named seats, or the best free seats."""
 
     ticket_type: Code
@@ -111,15 +113,15 @@ class HoldItem(_Body):
     best_available: Annotated[bool, Field(strict=True)] = False
 
 
-class HoldBody(_Body):
+class HoldBody(Body):
     """Body of `POST /events/{id}/holds`."""
 
-    model_config = _form(items=[{"ticket_type": "ga", "quantity": 2}])
+    model_config = form(items=[{"ticket_type": "ga", "quantity": 2}])
 
     items: Annotated[list[HoldItem], Field(min_length=1, max_length=HOLD_ITEMS_MAX)]
 
 
-class VenueBody(_Body):
+class VenueBody(Body):
     """Where the doors are."""
 
     name: ShortText
@@ -127,21 +129,21 @@ class VenueBody(_Body):
     country: CountryAlpha2 | None = None
 
 
-class SaleBody(_Body):
+class SaleBody(Body):
     """When the sale opens (null: now) and closes (null: at the start)."""
 
     opens_at: Moment | None = None
     closes_at: Moment | None = None
 
 
-class RefundPolicyBody(_Body):
+class RefundPolicyBody(Body):
     """Until when a buyer may ask for money back, and how much of it."""
 
     until_hours_before: Annotated[int, Field(strict=True, ge=0, le=8_760)]
     percent: Annotated[int, Field(strict=True, ge=0, le=100)]
 
 
-class TicketTypeBody(_Body):
+class TicketTypeBody(Body):
     """A ticket type with a stock of its own (`capacity`) or of a shared `allotment`."""
 
     code: Code
@@ -155,17 +157,17 @@ class TicketTypeBody(_Body):
     )
 
 
-class AllotmentBody(_Body):
+class AllotmentBody(Body):
     """A stock that several ticket types draw on."""
 
     code: Code
     capacity: Capacity
 
 
-class EventBody(_Body):
+class EventBody(Body):
     """Body of `POST /events`."""
 
-    model_config = _form(
+    model_config = form(
         name="Night of Strings",
         starts_at="2096-03-01T19:00:00Z",
         currency="EUR",
@@ -204,46 +206,66 @@ class EventBody(_Body):
 Locale = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z]{2,3}([_-][a-zA-Z]{2,4})?$")]
 
 
-class ContactBody(_Body):
-    """Where the buyer is reached. It is checked and not kept yet: no messages are sent."""
+class ContactBody(Body):
+    """Where the buyer is reached, and in which language."""
 
-    email: Annotated[str, StringConstraints(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$")]
+    email: Annotated[
+        str, StringConstraints(max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")
+    ]
     name: ShortText | None = None
-    locale: (
-        Annotated[str, StringConstraints(pattern=r"^[a-zA-Z]{2,3}([_-][a-zA-Z]{2,4})?$")] | None
-    ) = None
+    locale: Locale | None = None
 
 
-class PaymentBody(_Body):
-    """Body of `POST /bookings/{id}/payment-intent`."""
+class PaymentBody(Body):
+    """Body of `POST /bookings/{id}/payment-intent`.
 
-    model_config = _form(contact={"email": "ann@example.org", "name": "Ann", "locale": "en"})
+    What the contact leaves out is taken from the token. `holders` are whom the tickets are
+    for, in the order of the booking's tickets.
+    """
+
+    model_config = form(contact={"email": "ann@example.org", "name": "Ann", "locale": "en"})
 
     contact: ContactBody | None = None
     holders: Annotated[list[ShortText], Field(max_length=QUANTITY_MAX)] = []
 
 
-class RefundItem(_Body):
+class RefundItem(Body):
     """Units of one ticket type to give back."""
 
     ticket_type: Code
     quantity: Annotated[int, Field(strict=True, ge=1, le=QUANTITY_MAX)]
 
 
-class RefundBody(_Body):
+class RefundBody(Body):
     """Body of `POST /bookings/{id}/refund`: without items, the whole booking."""
 
-    model_config = _form(items=[{"ticket_type": "ga", "quantity": 1}])
+    model_config = form(items=[{"ticket_type": "ga", "quantity": 1}])
 
     items: Annotated[list[RefundItem], Field(max_length=HOLD_ITEMS_MAX)] = []
 
 
-class TicketTypePatch(_Body):
+def _not_null(value: object) -> object:
+    if value is None:
+        raise ValueError("must not be null: leave it out to keep it as it is")
+    return value
+
+
+def _without_null(schema: dict[str, Any]) -> None:
+    schema.update(schema.pop("anyOf")[0])
+    schema.pop("default")
+
+
+#: For what may be left out, and is None then, but may not be null.
+_NotNull = AfterValidator(_not_null)
+_NullIsNoValue = Field(json_schema_extra=_without_null)
+
+
+class TicketTypePatch(Body):
     """What may change of a ticket type: the price while none is held or sold, the stock."""
 
     code: Code
-    price: Price | None = None
-    capacity: Capacity | None = None
+    price: Annotated[Price | None, _NotNull, _NullIsNoValue] = None
+    capacity: Annotated[Capacity | None, _NotNull, _NullIsNoValue] = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -252,16 +274,16 @@ class TicketTypePatch(_Body):
         return self
 
 
-class EventPatch(_Body):
+class EventPatch(Body):
     """Body of `PATCH /events/{id}`; what is left out stays as it is."""
 
-    model_config = _form(
+    model_config = form(
         sale={"closes_at": "2096-03-01T18:00:00Z"},
         ticket_types=[{"code": "ga", "capacity": 6_000}],
     )
 
-    name: ShortText | None = None
-    sale: SaleBody | None = None
+    name: Annotated[ShortText | None, _NotNull, _NullIsNoValue] = None
+    sale: Annotated[SaleBody | None, _NotNull, _NullIsNoValue] = None
     ticket_types: Annotated[list[TicketTypePatch], Field(max_length=TICKET_TYPES_MAX)] = []
     allotments: Annotated[list[AllotmentBody], Field(max_length=TICKET_TYPES_MAX)] = []
 
@@ -279,9 +301,8 @@ def parse_hold(body: bytes) -> tuple[Item, ...]:
         hold = _hold_body.validate_json(body)
     except ValidationError as error:
         raise of_validation(error.errors(include_url=False, include_input=False)) from error
-    if sum(item.quantity or len(item.seats or ()) for item in hold.items) > BOOKING_UNITS_MAX:
-        raise invalid("/items", f"asks for more than {BOOKING_UNITS_MAX} units")
     items = []
+    units = 0
     seen: set[str] = set()
     for index, item in enumerate(hold.items):
         pointer = f"/items/{index}"
@@ -298,6 +319,9 @@ def parse_hold(body: bytes) -> tuple[Item, ...]:
             raise invalid(f"{pointer}/quantity", "is needed where no seats are named")
         else:
             items.append(Item(item.ticket_type, item.quantity, (), item.best_available))
+        units += items[-1].quantity
+    if units > BOOKING_UNITS_MAX:
+        raise invalid("/items", f"asks for more than {BOOKING_UNITS_MAX} units")
     return tuple(items)
 
 

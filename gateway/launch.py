@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from actors.back_office.settings import BackOfficeSettings
+
 
 class Launch(Struct, frozen=True):
     """What a gateway process is told on its standard input, as one line of JSON.
@@ -14,9 +16,9 @@ class Launch(Struct, frozen=True):
     redis_url: str
     ray_address: str
     auth_secret: str
-    ticket_secrets: tuple[str, ...]
     rate_limits: bool
     idle_seconds: float
+    prescale_cores: int
     log_level: str
     stripe_api_key: str
     stripe_api_base: str | None
@@ -24,3 +26,4 @@ class Launch(Struct, frozen=True):
     stripe_webhook_secrets: tuple[str, ...]
     stripe_account_per_second: float
     stripe_endpoint_per_second: float
+    back_office: BackOfficeSettings

@@ -17,12 +17,12 @@ class _Round:
     """The transports that have something to send at the end of this round."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self._due: list[_Gathering] = []
 
     def add(self, gathering: "_Gathering") -> None:
         if not self._due:
-            self._loop.call_soon(self._send)
+            self.loop.call_soon(self._send)
         self._due.append(gathering)
 
     def _send(self) -> None:
@@ -74,6 +74,6 @@ class OneWriteProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a new connection."""
         cls = type(self)
-        if cls._round is None:
+        if cls._round is None or cls._round.loop is not self.loop:
             cls._round = _Round(self.loop)
         super().connection_made(_Gathering(transport, cls._round))  # type: ignore[arg-type]

@@ -14,8 +14,11 @@ from pydantic.json_schema import JsonSchemaMode
 
 from engine.domain.outcomes import Refusal
 from gateway import webhooks
-from gateway.auth import BUYING_ROLES
+from gateway.auth import BUYING_ROLES, DOOR_ROLES
 from gateway.bodies import HoldBody
+from gateway.door_bodies import ScanBody
+from gateway.doors import SUFFIX as CHECK_INS_SUFFIX
+from gateway.doors import ScanView
 from gateway.holds import PREFIX, SUFFIX
 from gateway.problems import KINDS
 from gateway.routes.common import (
@@ -33,7 +36,8 @@ Holds tickets for buyers, one decision after another, each durable before it is 
 
 Every error is a problem document (RFC 9457) whose `type` leads to a page that explains it.
 Times are RFC 3339 in UTC with milliseconds; money is in minor units. An `X-Request-Id` of the
-client's is taken over, and every answer carries one; a `traceparent` goes into the logs.
+client's is taken over, and every answer carries one; what we log of a
+request names its `traceparent`.
 Roles that may use an operation stand in its security requirement.
 """
 
@@ -127,8 +131,12 @@ def _complete(app: FastAPI) -> dict[str, Any]:
         schemas.pop(unused, None)
     schemas["Problem"] = _PROBLEM
     schemas |= _schemas(HoldBody, "validation")
+    schemas |= _schemas(ScanBody, "validation")
+    schemas |= _schemas(ScanView, "serialization")
     schema["components"]["headers"] = _HEADERS
-    schema["paths"][PREFIX + "{event_id}" + SUFFIX] = {"post": _place_hold()}
+    of_event = PREFIX + "{event_id}"
+    schema["paths"][of_event + SUFFIX] = {"post": _place_hold()}
+    schema["paths"].setdefault(of_event + CHECK_INS_SUFFIX, {})["post"] = _check_in()
     schema["paths"][webhooks.PATH] = {"post": _take_webhook()}
     for path in schema["paths"].values():
         for operation in path.values():
@@ -143,13 +151,30 @@ def _schemas(model: type, mode: JsonSchemaMode) -> dict[str, Any]:
     return {**schema.pop("$defs", {}), model.__name__: schema}
 
 
+_EVENT_ID = {
+    "name": "event_id",
+    "in": "path",
+    "required": True,
+    "description": "`evt_` and twelve characters",
+    "schema": {"type": "string", "pattern": EVENT_ID_FORM},
+}
+
+
 def _place_hold() -> dict[str, Any]:
     granted = {
         "description": "Held until `expires_at`",
         "headers": headers("Location", "Idempotent-Replayed"),
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/BookingView"}}},
     }
-    errors = problems(*KNOWING, *ASKING, *READING, "invalid_idempotency_key", *HOLD_REFUSALS)
+    errors = problems(
+        *KNOWING,
+        *ASKING,
+        *READING,
+        "invalid_idempotency_key",
+        "sales_stopped",
+        "throttled",
+        *HOLD_REFUSALS,
+    )
     return {
         "tags": ["bookings"],
         "summary": "Place Hold",
@@ -158,13 +183,7 @@ def _place_hold() -> dict[str, Any]:
         "operationId": "place_hold",
         "security": [{"HTTPBearer": list(BUYING_ROLES)}],
         "parameters": [
-            {
-                "name": "event_id",
-                "in": "path",
-                "required": True,
-                "description": "`evt_` and twelve characters",
-                "schema": {"type": "string", "pattern": EVENT_ID_FORM},
-            },
+            _EVENT_ID,
             {
                 "name": "Idempotency-Key",
                 "in": "header",
@@ -178,6 +197,29 @@ def _place_hold() -> dict[str, Any]:
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/HoldBody"}}},
         },
         "responses": {"201": granted, **{str(status): text for status, text in errors.items()}},
+    }
+
+
+def _check_in() -> dict[str, Any]:
+    decided = {
+        "description": "Whether to let the bearer pass, else why not",
+        "headers": headers("Idempotent-Replayed"),
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ScanView"}}},
+    }
+    errors = problems(*KNOWING, *ASKING, *READING)
+    return {
+        "tags": ["doors"],
+        "summary": "Check In",
+        "description": "Decide about a scanned code, durable before it is answered. A refusal "
+        "is an answer, not an error, and is kept in the log like an admission.",
+        "operationId": "check_in",
+        "security": [{"HTTPBearer": list(DOOR_ROLES)}],
+        "parameters": [_EVENT_ID],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ScanBody"}}},
+        },
+        "responses": {"200": decided, **{str(status): text for status, text in errors.items()}},
     }
 
 

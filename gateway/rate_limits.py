@@ -7,7 +7,7 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from gateway.problems import Problem
+from gateway.problems import Problem, jittered
 
 #: Requests a minute with one token: ten a second is a client that polls, more is a robot.
 PER_TOKEN = RateLimitItemPerMinute(600)
@@ -27,7 +27,7 @@ class RateLimits:
         """Count one request and add its `RateLimit` headers.
 
         Raises:
-            Problem: `rate_limited`, with the seconds until the window ends.
+            Problem: `rate_limited`, with the seconds until the window has ended.
         """
         name, item, key = "address", PER_ADDRESS, address
         allowed = self._limiter.hit(item, key)
@@ -46,5 +46,6 @@ class RateLimits:
             raise Problem(
                 "rate_limited",
                 f"At most {item.amount} requests a minute for each {name}.",
-                retry_after=seconds,
+                # All of one window were turned away until the same second.
+                retry_after=jittered(seconds),
             )

@@ -3,21 +3,45 @@
 import asyncio
 
 import structlog
+from msgspec import Struct
 
+from actors.back_office.targets import Targets
 from actors.contract import Owners
 from engine.domain.commands import Command
 from engine.domain.ids import is_event_id
 from engine.domain.outcomes import Outcome, Refusal, Refused
 from engine.journal.catalogue import Catalogue
 from engine.journal.contract import Unavailable
+from engine.limits import REQUEST_DEADLINE_MS
+from engine.store.webhook_contract import Webhooks
 from gateway.auth import Tokens
 from gateway.batcher import Answer, Batcher, Lane, Unanswered
+from gateway.books import Books
+from gateway.gate import Gatekeeper
+from gateway.lookout import Lookout
 from gateway.paying import Paying
 from gateway.problems import Problem, of_refusal
 from gateway.rate_limits import RateLimits
 from gateway.ticketing import Ticketing
 
 log = structlog.get_logger(__name__)
+
+
+class Desks(Struct, frozen=True):
+    """What a gateway has for everything that is not a hold."""
+
+    paying: Paying
+    ticketing: Ticketing
+    books: Books
+    webhooks: Webhooks
+    targets: Targets
+
+
+class Oversight(Struct, frozen=True):
+    """What a gateway has for operators."""
+
+    gatekeeper: Gatekeeper
+    lookout: Lookout
 
 
 class Service:
@@ -35,16 +59,21 @@ class Service:
         tokens: Tokens,
         id_key: bytes,
         limits: RateLimits | None,
-        paying: Paying,
-        ticketing: Ticketing,
+        desks: Desks,
+        oversight: Oversight,
     ) -> None:
         self.owners = owners
         self.catalogue = catalogue
         self.tokens = tokens
         self.id_key = id_key
         self.limits = limits
-        self.paying = paying
-        self.ticketing = ticketing
+        self.paying = desks.paying
+        self.ticketing = desks.ticketing
+        self.books = desks.books
+        self.webhooks = desks.webhooks
+        self.targets = desks.targets
+        self.gatekeeper = oversight.gatekeeper
+        self.lookout = oversight.lookout
         self.batcher = Batcher(owners)
         self._lookups: dict[str, asyncio.Task[bool | None]] = {}
         self.streams = 0
@@ -85,14 +114,16 @@ class Service:
             log.warning("store_unreachable", error=str(error))
             return None
 
-    async def ask(self, event_id: str, command: Command) -> tuple[Outcome, int]:
+    async def ask(
+        self, event_id: str, command: Command, budget_ms: int = REQUEST_DEADLINE_MS
+    ) -> tuple[Outcome, int]:
         """Ask an event's owner and return the outcome and its sequence.
 
         Raises:
             Problem: a refusal, or no answer in time.
         """
         lane = await self.lane(event_id)
-        return outcome_of(await lane.ask(command))
+        return outcome_of(await lane.ask(command, budget_ms))
 
 
 def outcome_of(answer: Answer) -> tuple[Outcome, int]:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from engine.limits import PARTITIONS
+
 #: Signs tokens when ONSALE_AUTH_SECRET is unset. Everybody knows it, so it is refused
 #: wherever anybody but this machine can reach the service.
 LOOPBACK_SECRET = "onsale-on-loopback-only-not-a-secret"  # noqa: S105
@@ -37,7 +39,9 @@ class Settings(BaseSettings):
     The embedded store and a local Ray cluster serve where `redis_url` and `ray_address`
     are None, and a sandbox that moves no money where `stripe_api_key` is. While a webhook
     secret is rotated, `stripe_webhook_secret` has both, separated by a comma; `ticket_keys`
-    has all secrets whose QR codes are still around, the newest first.
+    has all secrets whose QR codes are still around, the newest first, and `data_keys` those
+    under which personal data may still lie. Organizers' webhooks go to public addresses
+    only, unless `webhook_private_targets` opens closed networks.
     """
 
     model_config = SettingsConfigDict(
@@ -54,6 +58,18 @@ class Settings(BaseSettings):
         AfterValidator(_all_long_enough),
         Field(validation_alias="ONSALE_TICKET_KEYS"),
     ] = None
+    data_keys: Annotated[
+        SecretStr | None,
+        AfterValidator(_all_long_enough),
+        Field(validation_alias="ONSALE_DATA_KEYS"),
+    ] = None
+    database_url: Annotated[SecretStr | None, Field(validation_alias="ONSALE_DATABASE_URL")] = None
+    smtp_url: Annotated[SecretStr | None, Field(validation_alias="ONSALE_SMTP_URL")] = None
+    mail_from: Annotated[str, Field(validation_alias="ONSALE_MAIL_FROM")] = "tickets@localhost"
+    notify_urls: Annotated[SecretStr | None, Field(validation_alias="ONSALE_NOTIFY_URLS")] = None
+    back_offices: Annotated[
+        int, Field(ge=1, le=PARTITIONS, validation_alias="ONSALE_BACK_OFFICES")
+    ] = 1
     data_dir: Annotated[Path, Field(validation_alias="ONSALE_DATA_DIR")] = Path(".onsale")
     rate_limits: Annotated[Literal["on", "off"], Field(validation_alias="ONSALE_RATE_LIMITS")] = (
         "on"
@@ -64,6 +80,9 @@ class Settings(BaseSettings):
     idle_seconds: Annotated[
         float, Field(gt=0, le=86_400, validation_alias="ONSALE_IDLE_SECONDS")
     ] = 300.0
+    prescale_cores: Annotated[
+        int, Field(ge=0, le=100_000, validation_alias="ONSALE_PRESCALE_CORES")
+    ] = 0
 
     stripe_api_key: Annotated[
         SecretStr | None, Field(min_length=1, validation_alias="STRIPE_API_KEY")
@@ -83,10 +102,19 @@ class Settings(BaseSettings):
         float, Field(gt=0, le=10_000, validation_alias="ONSALE_STRIPE_ENDPOINT_PER_SECOND")
     ] = 25.0
 
+    webhook_private_targets: Annotated[
+        Literal["deny", "allow"], Field(validation_alias="ONSALE_WEBHOOK_PRIVATE_TARGETS")
+    ] = "deny"
+
     @property
     def ticket_secrets(self) -> tuple[str, ...]:
         """Secrets of QR codes, the newest first."""
         return _listed(self.ticket_keys) or (self.auth_secret.get_secret_value(),)
+
+    @property
+    def data_secrets(self) -> tuple[str, ...]:
+        """Secrets of personal data, the newest first."""
+        return _listed(self.data_keys) or (self.auth_secret.get_secret_value(),)
 
     @property
     def secret_is_public(self) -> bool:

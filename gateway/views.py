@@ -95,11 +95,17 @@ class BookingView(TypedDict):
 
 
 class BookingList(TypedDict):
-    """Bookings, newest first."""
+    """Bookings, newest first.
+
+    `unavailable` are ids of those that belong to this page and cannot be read now, because
+    their event is halted or restarts; the others are not kept back for them. `starting_after`
+    may name any of both.
+    """
 
     object: Literal["list"]
     data: list[BookingView]
     has_more: bool
+    unavailable: list[str]
 
 
 class TicketView(TypedDict):
@@ -111,7 +117,7 @@ class TicketView(TypedDict):
     event_id: str
     ticket_type: str
     seat: str | None
-    status: Literal["ACTIVE", "VOID"]
+    status: Literal["ACTIVE", "USED", "VOID"]
     qr: str | None
 
 

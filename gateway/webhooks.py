@@ -1,12 +1,10 @@
-"""`POST /api/v1/stripe/events` as a raw ASGI callable: Stripe's webhooks, kept before the 200.
+"""`POST /api/v1/stripe/events` as a plain callable: Stripe's webhooks, kept before the 200.
 
 What is kept is what the event tells the rules, not Stripe's text, which may hold personal
 data and secrets. `gateway.openapi` documents the route.
 """
 
 import time
-
-from starlette.types import Scope
 
 from actors.payments.contract import Intent
 from actors.payments.news import message_of
@@ -51,13 +49,12 @@ class WebhookRoute:
             # A type that we do not follow, or a payment that is not one of ours.
             metrics.WEBHOOKS.labels("not_ours").inc()
         else:
-            await self._paying.inbox.put(message)
+            try:
+                await self._paying.inbox.put(message)
+            except Problem:
+                metrics.WEBHOOKS.labels("not_kept").inc()
+                raise
             metrics.WEBHOOKS.labels("kept").inc()
             if isinstance(event.facts, Intent):
                 metrics.WEBHOOK_DELAY.observe(max(0.0, now_ms / 1_000 - event.created))
         await exchange.answer(200, _RECEIVED, [])
-
-
-def is_webhook(scope: Scope) -> bool:
-    """Tell whether a request is for this route."""
-    return bool(scope["path"] == PATH and scope["method"] == "POST")

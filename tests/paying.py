@@ -23,7 +23,6 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
-from actors.payments import inbox, pursuit
 from actors.payments.breaker import Breaker
 from actors.payments.calling import Caller
 from actors.payments.connections import Connections
@@ -32,6 +31,7 @@ from actors.payments.limiter import Limiter
 from actors.payments.stripe_api import StripeApi
 from actors.wire import Answers, Envelope, decode_reply, encode_batch
 from engine.domain.commands import ReadAvailability
+from engine.journal.groups import PAYMENTS, PAYMENTS_INBOX
 from engine.journal.redis_streams import RedisStreams
 from engine.journal.streams import DeadLetter, Group
 from engine.limits import REQUEST_DEADLINE_MS
@@ -210,7 +210,7 @@ class Shop:
     async def settled(self) -> None:
         """Wait until everything that came in, or was to be done, is done or put aside."""
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            for group in (inbox.GROUP, pursuit.GROUP):
+            for group in (PAYMENTS_INBOX, PAYMENTS):
                 while not await self._is_done(group):  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(0.01)
 
@@ -223,15 +223,21 @@ class Shop:
         await self.settled()
         return [
             letter
-            for group in (inbox.GROUP, pursuit.GROUP)
+            for group in (PAYMENTS_INBOX, PAYMENTS)
             for letter in await self._streams.dead_letters(group, 100)
         ]
 
 
 @asynccontextmanager
 async def paying(
-    redis: Redis, sandbox: Sandbox, stripe: Stripe | None = None
+    redis: Redis,
+    sandbox: Sandbox,
+    stripe: Stripe | None = None,
+    database_url: str | None = None,
 ) -> AsyncIterator[Shop]:
     """Run the application with a desk that asks this sandbox, or the `stripe` given."""
-    async with account(sandbox) as api, in_process(redis, stripe=stripe or api) as onsale:
+    async with (
+        account(sandbox) as api,
+        in_process(redis, stripe=stripe or api, database_url=database_url) as onsale,
+    ):
         yield Shop(onsale, sandbox)

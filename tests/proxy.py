@@ -6,8 +6,8 @@ It reads what the client sends command by command, so that a test can say which 
         client = connect(proxy.url)
         proxy.cut_reply("EVALSHA")
 
-Each order is carried out once, at the next command of that name; orders for the same
-command queue up.
+Each order is carried out once, at the next command of that name whose bytes contain what the
+order is about; orders for the same command queue up.
 """
 
 import asyncio
@@ -37,8 +37,9 @@ class _Wish(Enum):
 class Order:
     """What becomes of one command, and how far it has come."""
 
-    def __init__(self, wish: _Wish) -> None:
+    def __init__(self, wish: _Wish, about: str) -> None:
         self.wish = wish
+        self.about = about.encode()
         self.has_reached = asyncio.Event()
         self.is_answered = asyncio.Event()
         self._released = asyncio.Event()
@@ -64,14 +65,16 @@ class Proxy:
     """Listens on a loopback port and passes commands on to the store's socket.
 
     `seen` counts the commands that clients have sent, by name, whatever became of them.
-    `latency_seconds` is added before every reply.
+    `latency_seconds` is added before every reply. While it is `mute`, the server carries out
+    what it is asked and nobody hears of it.
     """
 
     def __init__(self, store: EmbeddedStore) -> None:
         self.seen: Counter[str] = Counter()
         self.latency_seconds = 0.0
+        self.mute = False
         self._upstream = Path(unquote(urlsplit(store.url).path))
-        self._orders: dict[str, deque[Order]] = defaultdict(deque)
+        self._orders: dict[str, list[Order]] = defaultdict(list)
         self._links: set[asyncio.Task[None]] = set()
         self._pumps: set[asyncio.Task[None]] = set()
         self._refusing = False
@@ -94,21 +97,21 @@ class Proxy:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
-    def cut_reply(self, command: str) -> Order:
+    def cut_reply(self, command: str, about: str = "") -> Order:
         """Pass the command on, wait until it is carried out, then cut the connection."""
-        return self._order(command, _Wish.CUT_REPLY)
+        return self._order(command, _Wish.CUT_REPLY, about)
 
-    def drop_request(self, command: str) -> Order:
+    def drop_request(self, command: str, about: str = "") -> Order:
         """Cut the connection instead of passing the command on."""
-        return self._order(command, _Wish.DROP_REQUEST)
+        return self._order(command, _Wish.DROP_REQUEST, about)
 
-    def hold_request(self, command: str) -> Order:
+    def hold_request(self, command: str, about: str = "") -> Order:
         """Keep the command back until it is released."""
-        return self._order(command, _Wish.HOLD_REQUEST)
+        return self._order(command, _Wish.HOLD_REQUEST, about)
 
-    def hold_reply(self, command: str) -> Order:
+    def hold_reply(self, command: str, about: str = "") -> Order:
         """Pass the command on and keep its reply back until it is released."""
-        return self._order(command, _Wish.HOLD_REPLY)
+        return self._order(command, _Wish.HOLD_REPLY, about)
 
     async def refuse(self) -> None:
         """Cut every connection and take no new one, until `accept`."""
@@ -118,9 +121,17 @@ class Proxy:
     def accept(self) -> None:
         self._refusing = False
 
-    def _order(self, command: str, wish: _Wish) -> Order:
-        order = Order(wish)
+    def _order(self, command: str, wish: _Wish, about: str) -> Order:
+        order = Order(wish, about)
         self._orders[command].append(order)
+        return order
+
+    def _order_for(self, command: str, raw: bytes) -> Order | None:
+        """Take the first order that this command is meant by."""
+        orders = self._orders[command]
+        order = next((order for order in orders if order.about in raw), None)
+        if order is not None:
+            orders.remove(order)
         return order
 
     async def _cut_all(self) -> None:
@@ -162,7 +173,7 @@ class Proxy:
     ) -> None:
         async for name, raw in _commands(client):
             self.seen[name] += 1
-            order = self._orders[name].popleft() if self._orders[name] else None
+            order = self._order_for(name, raw)
             if order is not None and order.wish is _Wish.DROP_REQUEST:
                 order.has_reached.set()
                 return
@@ -190,6 +201,8 @@ class Proxy:
                 order.is_answered.set()
             if self.latency_seconds:
                 await asyncio.sleep(self.latency_seconds)
+            if self.mute:
+                continue
             with suppress(OSError):  # the client has lost patience; the command stands
                 to_client.write(data)
                 await to_client.drain()

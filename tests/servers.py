@@ -23,7 +23,8 @@ for line in sys.stdin:
     (left.add if line[0] == "+" else left.discard)(int(line[1:]))
 for pid in left:
     try:
-        if "valkey" in open(f"/proc/{pid}/comm").read():
+        name = open(f"/proc/{pid}/comm").read()
+        if "valkey" in name or "postgres" in name:
             os.kill(pid, signal.SIGKILL)
     except OSError:
         pass
@@ -50,7 +51,7 @@ class _Watchdog:
         self._process.stdin.flush()
 
 
-_watchdog = _Watchdog()
+watchdog = _Watchdog()
 
 
 class WatchedStore(EmbeddedStore):
@@ -58,13 +59,13 @@ class WatchedStore(EmbeddedStore):
 
     def start(self, timeout_seconds: float = 60.0) -> None:
         super().start(timeout_seconds)
-        _watchdog.note("+", self.pid)
+        watchdog.note("+", self.pid)
 
     def stop(self) -> None:
         pid = None if self._process is None else self.pid
         super().stop()
         if pid is not None:
-            _watchdog.note("-", pid)
+            watchdog.note("-", pid)
 
 
 @contextmanager

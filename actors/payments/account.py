@@ -16,6 +16,7 @@ def open_account(
     account_per_second: float,
     endpoint_per_second: float,
     waited: Callable[[str, float], None],
+    ended: Callable[[str, str, float], None],
 ) -> StripeApi:
     """Return the API of an account, for one event loop.
 
@@ -25,7 +26,8 @@ def open_account(
         account_per_second: calls that Stripe takes from the account.
         endpoint_per_second: calls of one kind that it takes.
         waited: told of each call and the seconds that it had to wait for its turn.
+        ended: told of each attempt at a call; see `Caller`.
     """
     limiter = Limiter(account_per_second, endpoint_per_second, waited=waited)
-    caller = Caller(Connections(api_key, base), limiter, Breaker(time.monotonic))
+    caller = Caller(Connections(api_key, base), limiter, Breaker(time.monotonic), ended=ended)
     return StripeApi(caller, time.time)

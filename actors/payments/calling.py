@@ -24,6 +24,10 @@ JITTER_SECONDS = 0.25
 PATIENCE_SECONDS = 1.0
 
 
+def _nothing(operation: str, end: str, seconds: float) -> None:
+    """Measure nothing."""
+
+
 class Call(Struct, frozen=True):
     """A call of the API.
 
@@ -69,6 +73,7 @@ class Caller:
         limiter: says when.
         breaker: says whether.
         chance: numbers from 0 to 1.
+        ended: is told of every attempt: operation, ok, refused or away, seconds it took.
     """
 
     def __init__(
@@ -77,11 +82,13 @@ class Caller:
         limiter: Limiter,
         breaker: Breaker,
         chance: Callable[[], float] = random.random,
+        ended: Callable[[str, str, float], None] = _nothing,
     ) -> None:
         self._line = line
         self._limiter = limiter
         self._breaker = breaker
         self._chance = chance
+        self._ended = ended
 
     async def call(self, call: Call) -> Answer:
         """Return the answer, which is a good one.
@@ -98,7 +105,7 @@ class Caller:
             await self._limiter.wait(call.operation, call.priority)
             self._breaker.check()
             try:
-                return await self._try(call)
+                return await self._timed(call)
             except KeySpent:
                 raise
             except StripeAway as away:
@@ -108,6 +115,19 @@ class Caller:
                 if attempt == ATTEMPTS_MAX or loop.time() + pause > end:
                     raise
             await asyncio.sleep(pause)
+
+    async def _timed(self, call: Call) -> Answer:
+        loop = asyncio.get_running_loop()
+        began, end = loop.time(), "away"
+        try:
+            answer = await self._try(call)
+            end = "ok"
+        except StripeRefused:
+            end = "refused"
+            raise
+        finally:
+            self._ended(call.operation, end, loop.time() - began)
+        return answer
 
     async def _try(self, call: Call) -> Answer:
         with self._breaker.calling():

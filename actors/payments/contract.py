@@ -184,6 +184,10 @@ class Stripe(Protocol):
         """Return every refund of a payment, newest first."""
         ...
 
+    async def disputes(self, intent_id: str) -> list[DisputeFacts]:
+        """Return every dispute of a payment, newest first."""
+        ...
+
     async def opened_since(self, created: int, after: str | None) -> tuple[list[Intent], bool]:
         """Return a page of payments opened since then, newest first, and whether there are more.
 

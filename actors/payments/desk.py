@@ -9,7 +9,7 @@ import structlog
 
 from actors.consumer import Consumer, Hopeless, RetryLater
 from actors.contract import Owners
-from actors.payments import inbox, pursuit
+from actors.measures import RECONCILED, REPAIRS, Meter, Unmetered
 from actors.payments.contract import (
     Declined,
     DeskGone,
@@ -25,17 +25,20 @@ from actors.payments.inbox import Inbox
 from actors.payments.news import message_of, of_intent
 from actors.payments.pursuit import Pursuit
 from actors.payments.reconciler import Reconciler
-from actors.payments.telling import Telling
 from actors.payments.webhooks import BadBody, read
+from actors.telling import Telling
 from engine.domain.outcomes import UnsettledPayment
 from engine.journal.catalogue import Catalogue
 from engine.journal.contract import Unavailable
+from engine.journal.groups import PAYMENTS, PAYMENTS_INBOX, readers_of
 from engine.journal.keys import partition_of
 from engine.journal.streams import StreamKind, Streams
 from engine.limits import (
     PARTITIONS,
+    PURSUIT_PAUSE_SECONDS,
     RECONCILE_EVERY_SECONDS,
     RECONCILE_FIRST_LOOK_BACK_SECONDS,
+    RECONCILE_LOOK_BACK_SECONDS,
     STREAM_TRIM_SECONDS,
 )
 
@@ -60,11 +63,18 @@ class PaymentDesk:
     Args:
         stripe: see `actors.payments.contract.Stripe`.
         streams: with a connection of its own: its readers wait there.
+        meter: takes what is measured.
     """
 
     def __init__(
-        self, stripe: Stripe, owners: Owners, catalogue: Catalogue, streams: Streams
+        self,
+        stripe: Stripe,
+        owners: Owners,
+        catalogue: Catalogue,
+        streams: Streams,
+        meter: Meter | None = None,
     ) -> None:
+        self._meter = meter or Unmetered()
         self._stripe = stripe
         self._streams = streams
         telling = Telling(owners)
@@ -72,8 +82,15 @@ class PaymentDesk:
         self._reconciler = Reconciler(stripe, self._pursuit, telling, catalogue, self.take_in)
         handler = Inbox(stripe, telling)
         self._consumers = (
-            Consumer(streams, inbox.GROUP, _NAME, handler.handle),
-            Consumer(streams, pursuit.GROUP, _NAME, self._pursuit.handle),
+            Consumer(streams, PAYMENTS_INBOX, _NAME, handler.handle, meter=meter),
+            Consumer(
+                streams,
+                PAYMENTS,
+                _NAME,
+                self._pursuit.handle,
+                pause_seconds=PURSUIT_PAUSE_SECONDS,
+                meter=meter,
+            ),
         )
         self._reconciling = asyncio.Lock()
 
@@ -119,13 +136,16 @@ class PaymentDesk:
         """See `actors.payments.contract.Payments`."""
         async with self._reconciling:
             try:
-                return await self._reconciler.run(since)
+                report = await self._reconciler.run(since)
             except StripeRefused as error:
                 raise DeskGone(f"Stripe refuses: {error.code}") from error
             except StripeAway as error:
                 raise DeskGone(f"Stripe does not answer: {error.reason}") from error
             except Unavailable as error:
                 raise DeskGone(f"the store does not answer: {error}") from error
+        self._meter.set(RECONCILED, time.time())
+        self._meter.add(REPAIRS, len(report.repairs))
+        return report
 
     async def work(self) -> None:
         """Work until cancelled.
@@ -140,23 +160,24 @@ class PaymentDesk:
             tasks.create_task(self._trim_now_and_then())
 
     async def _reconcile_now_and_then(self) -> None:
-        look_back_seconds: int | None = RECONCILE_FIRST_LOOK_BACK_SECONDS
+        # Whatever happened while Stripe could not be asked is looked at once it can.
+        since = int(time.time()) - RECONCILE_FIRST_LOOK_BACK_SECONDS
         while True:
-            since = None if look_back_seconds is None else int(time.time()) - look_back_seconds
+            began = int(time.time())
             try:
                 await self.reconcile(since)
-                look_back_seconds = None
+                since = began - RECONCILE_LOOK_BACK_SECONDS
             except DeskGone as error:
                 log.warning("not_reconciled", error=str(error))
             await asyncio.sleep(RECONCILE_EVERY_SECONDS)
 
     async def _trim_now_and_then(self) -> None:
-        """Drop what every group has finished."""
+        """Drop what every group has finished, those included that have yet to come."""
         while True:
             await asyncio.sleep(STREAM_TRIM_SECONDS)
             try:
                 for kind in StreamKind:
                     for partition in range(PARTITIONS):
-                        await self._streams.trim(kind, partition)
+                        await self._streams.trim(kind, partition, readers_of(kind))
             except Unavailable as error:
                 log.warning("not_trimmed", error=str(error))

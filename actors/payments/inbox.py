@@ -9,22 +9,22 @@ from msgspec.structs import replace
 from actors.consumer import Hopeless, RetryLater
 from actors.payments.contract import Stripe, StripeAway, StripeRefused
 from actors.payments.news import Observation, decode_news
-from actors.payments.telling import Telling
+from actors.payments.pursuit import KEY_SECONDS
+from actors.telling import Telling
 from engine.domain.commands import ObserveDispute
 from engine.domain.ids import event_of_booking, is_booking_id
 from engine.domain.outcomes import Refused
-from engine.journal.streams import Delivery, Group, Incoming, StreamKind
+from engine.journal.streams import Delivery, Incoming
 
 log = structlog.get_logger(__name__)
-
-GROUP = Group("payments-inbox", StreamKind.INBOX)
 
 
 class Inbox:
     """Handler of a consumer of the inbox.
 
-    What does not belong to its booking (another amount, currency, customer or intent) is
-    put aside among the dead letters: it never confirms anything.
+    What does not belong to its booking (another amount, currency, customer, event or intent),
+    or has lost the booking that it was for, is put aside among the dead letters: it never
+    confirms anything.
     """
 
     def __init__(self, stripe: Stripe, telling: Telling) -> None:
@@ -39,7 +39,8 @@ class Inbox:
         by_event: dict[str, list[Observation]] = {}
         for observation in news:
             if not is_booking_id(observation.booking_id):
-                raise Hopeless(f"{observation.booking_id!r} is not the id of a booking")
+                log.critical("payment_quarantined", booking_id=observation.booking_id)
+                raise Hopeless(f"not the id of a booking: {observation.booking_id!r}")
             event_id = event_of_booking(observation.booking_id)
             by_event.setdefault(event_id, []).append(observation)
         for event_id, observations in by_event.items():
@@ -73,5 +74,7 @@ class Inbox:
         except StripeAway as error:
             raise RetryLater(error.retry_after_seconds, error.reason) from error
         except StripeRefused as error:
+            if error.is_ours:
+                raise RetryLater(KEY_SECONDS, f"{error.code}: {error.message}") from error
             raise Hopeless(f"{error.code}: {error.message}") from error
         return replace(news, booking_id=intent.booking_id) if intent.booking_id else None

@@ -12,7 +12,7 @@ from engine.domain.commands import (
     ObservePayment,
     ObserveRefund,
 )
-from engine.domain.ids import event_of_booking, is_booking_id
+from engine.domain.ids import event_of_booking, is_booking_id, is_event_id
 from engine.journal.streams import Incoming
 
 Observation = ObservePayment | ObserveCharge | ObserveRefund | ObserveDispute
@@ -34,6 +34,7 @@ def of_intent(intent: Intent) -> list[Observation]:
             intent.currency,
             intent.customer,
             intent.failure,
+            intent.event_id,
         )
     ]
     if intent.refunded_minor:
@@ -44,6 +45,7 @@ def of_intent(intent: Intent) -> list[Observation]:
                 intent.received_minor,
                 intent.refunded_minor,
                 intent.currency,
+                intent.event_id,
             )
         )
     return news
@@ -65,10 +67,18 @@ def of_refund(refund: Return) -> list[Observation]:
     ]
 
 
+def of_dispute(booking_id: str, dispute: DisputeFacts) -> ObserveDispute:
+    """Return what a dispute tells the booking that it is about; '' where that is not known."""
+    return ObserveDispute(booking_id, dispute.intent_id, dispute.dispute_id, dispute.status)
+
+
 def of_facts(facts: Facts) -> list[Observation]:
-    """Return what Stripe's event tells; that of a dispute names no booking yet."""
+    """Return what Stripe's event tells; that of a dispute names no booking yet.
+
+    A payment that names an event of ours and no booking is not passed over: it was ours.
+    """
     if isinstance(facts, Intent):
-        return of_intent(facts) if facts.booking_id else []
+        return of_intent(facts) if facts.booking_id or is_event_id(facts.event_id) else []
     if isinstance(facts, Return):
         return of_refund(facts)
     if isinstance(facts, ChargeFacts):
@@ -81,11 +91,12 @@ def of_facts(facts: Facts) -> list[Observation]:
                 facts.captured_minor,
                 facts.refunded_minor,
                 facts.currency,
+                facts.event_id,
             )
         ]
     if not facts.intent_id:
         return []  # of a charge that had no PaymentIntent: ours have one
-    return [ObserveDispute("", facts.intent_id, facts.dispute_id, facts.status)]
+    return [of_dispute("", facts)]
 
 
 def message_of(event: WebhookEvent, at_ms: int) -> Incoming | None:
@@ -98,6 +109,12 @@ def message_of(event: WebhookEvent, at_ms: int) -> Incoming | None:
     news = [] if event.facts is None else of_facts(event.facts)
     if not news:
         return None
-    booking_id = news[0].booking_id
-    about = event_of_booking(booking_id) if is_booking_id(booking_id) else ""
-    return Incoming(event.id, event.kind, encode_news(news), at_ms, about)
+    return Incoming(event.id, event.kind, encode_news(news), at_ms, _event_of(news[0]))
+
+
+def _event_of(news: Observation) -> str:
+    """Return the event that news are kept under: their booking's, or the one that they name."""
+    if is_booking_id(news.booking_id):
+        return event_of_booking(news.booking_id)
+    named = getattr(news, "event", None) or ""
+    return named if is_event_id(named) else ""

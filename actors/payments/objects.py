@@ -206,6 +206,7 @@ _disputes = Decoder(_Dispute)
 _events = Decoder(_Event)
 _pages_of_intents = Decoder(_Page[_Intent])
 _pages_of_refunds = Decoder(_Page[_Refund])
+_pages_of_disputes = Decoder(_Page[_Dispute])
 _pages_of_events = Decoder(_Page[Raw])
 
 
@@ -254,6 +255,12 @@ def read_returns(body: Json) -> tuple[list[Return], bool]:
     """Translate a page of refunds, and return whether there are more."""
     page = _decode(_pages_of_refunds, body)
     return [_return(found) for found in page.data], page.has_more
+
+
+def read_disputes(body: Json) -> tuple[list[DisputeFacts], bool]:
+    """Translate a page of disputes, and return whether there are more."""
+    page = _decode(_pages_of_disputes, body)
+    return [_dispute_facts(found) for found in page.data], page.has_more
 
 
 def read_notices(body: Json) -> tuple[list[Notice], bool]:

@@ -13,7 +13,7 @@ import structlog
 from actors.consumer import Hopeless, RetryLater
 from actors.payments.contract import Intent, Stripe, StripeAway, StripeRefused, Wanted
 from actors.payments.news import Observation, of_intent, of_refund
-from actors.payments.telling import Telling
+from actors.telling import Telling
 from engine.domain.commands import ObserveRefund
 from engine.domain.ids import event_of_booking
 from engine.domain.outcomes import Refused, UnsettledPayment
@@ -28,14 +28,13 @@ from engine.domain.records import (
 from engine.journal.catalogue import Catalogue
 from engine.journal.contract import Unavailable
 from engine.journal.projection import decode_record
-from engine.journal.streams import Delivery, Effect, Group, StreamKind
+from engine.journal.streams import Delivery, Effect
 
 log = structlog.get_logger(__name__)
 
-GROUP = Group("payments", StreamKind.EFFECTS)
 
 #: How long until a key that Stripe does not take may have been put right, seconds.
-_KEY_SECONDS = 30.0
+KEY_SECONDS = 30.0
 
 _OURS = (PaymentAuthorised, PaymentClosing, PaymentGivenUp, PaymentReturning, RefundRequested)
 
@@ -82,7 +81,7 @@ class Pursuit:
             raise RetryLater(error.retry_after_seconds, error.reason) from error
         except StripeRefused as error:
             if error.is_ours:
-                raise RetryLater(_KEY_SECONDS, f"{error.code}: {error.message}") from error
+                raise RetryLater(KEY_SECONDS, f"{error.code}: {error.message}") from error
             raise Hopeless(f"{error.code}: {error.message}") from error
         except Unavailable as error:
             raise RetryLater(1.0, str(error)) from error

@@ -19,11 +19,11 @@ from actors.payments.contract import (
     StripeAway,
     StripeRefused,
 )
-from actors.payments.news import of_intent
+from actors.payments.news import of_dispute, of_intent
 from actors.payments.pursuit import Pursuit
-from actors.payments.telling import Telling
+from actors.telling import Telling
 from engine.domain.booking import Booking
-from engine.domain.ids import event_of_booking, is_booking_id
+from engine.domain.ids import event_of_booking, is_booking_id, is_event_id
 from engine.domain.outcomes import UnsettledPayment
 from engine.domain.payment import Payment, PaymentState
 from engine.journal.catalogue import Catalogue
@@ -133,6 +133,9 @@ class Reconciler:
                     event_id = event_of_booking(intent.booking_id)
                     by_event.setdefault(event_id, []).append(intent)
                     report.recent += 1
+                elif intent.status == "succeeded" and is_event_id(intent.event_id):
+                    log.critical("payment_quarantined", booking_id=intent.booking_id)
+                    report.troubles.append(f"{intent.intent_id}: paid, and names no booking")
             for event_id, page in by_event.items():
                 await self._page(report, event_id, page)
 
@@ -157,7 +160,11 @@ class Reconciler:
         async def step() -> None:
             if not orphan or intent.status == "succeeded":
                 # Money of an orphan is put aside, for an operator.
-                await self._pursuit.tell(intent.booking_id, of_intent(intent))
+                news = of_intent(intent)
+                if intent.disputed:
+                    disputes = await self._stripe.disputes(intent.intent_id)
+                    news += [of_dispute(intent.booking_id, one) for one in reversed(disputes)]
+                await self._pursuit.tell(intent.booking_id, news)
             elif intent.status not in ("succeeded", "canceled"):
                 # Opened by a call that seemed to have failed: nobody has its secret.
                 log.warning("orphan_closed", booking_id=intent.booking_id, id=intent.intent_id)
@@ -195,6 +202,8 @@ def _agrees(intent: Intent, booking: Booking | None) -> bool:
         return False
     if intent.refunded_minor > payment.refunded_minor and not payment.refunding:
         return False
+    if intent.disputed and (payment.disputed or not payment.disputes):
+        return False  # it began or has ended unheard; Stripe's charge stays disputed for ever
     if intent.status == "succeeded":
         return bool(payment.captured_minor)
     if intent.status == "canceled":
@@ -212,4 +221,5 @@ def _in_words(booking: Booking | None) -> str:
         return "no payment"
     payment = booking.payment
     refund = f", refund {payment.refund.state}" if payment.refund is not None else ""
-    return f"{booking.status}, payment {payment.state}{refund}"
+    dispute = f", dispute {payment.disputes[-1][1]}" if payment.disputes else ""
+    return f"{booking.status}, payment {payment.state}{refund}{dispute}"

@@ -18,6 +18,7 @@ from actors.payments.contract import (
     CUSTOMER,
     EVENT,
     NUMBER,
+    DisputeFacts,
     Intent,
     Notice,
     Return,
@@ -30,6 +31,7 @@ from actors.payments.objects import (
     KINDS,
     BadBody,
     Json,
+    read_disputes,
     read_intent,
     read_intents,
     read_notices,
@@ -171,6 +173,16 @@ class StripeApi:
             params = _page({"payment_intent": intent_id}, found[-1].refund_id if found else None)
             answer = await self._list("refunds", params)
             page, more = _read(read_returns, answer)
+            found += page
+        return found
+
+    async def disputes(self, intent_id: str) -> list[DisputeFacts]:
+        """See `contract.Stripe`."""
+        found: list[DisputeFacts] = []
+        more = True
+        while more:
+            params = _page({"payment_intent": intent_id}, found[-1].dispute_id if found else None)
+            page, more = _read(read_disputes, await self._list("disputes", params))
             found += page
         return found
 

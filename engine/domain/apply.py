@@ -6,10 +6,11 @@ Live traffic, recovery, audit and simulation all go through here.
 from collections.abc import Callable
 from typing import Any
 
+from engine.domain.admission import Passage
 from engine.domain.apply_payments import APPLY_PAYMENTS
 from engine.domain.booking import Status
 from engine.domain.event import Event
-from engine.domain.moves import count_for_customer, expire_at, move
+from engine.domain.moves import count_for_customer, expire_at, move, put
 from engine.domain.records import (
     CallingOff,
     EventAmended,
@@ -18,11 +19,16 @@ from engine.domain.records import (
     HoldExpired,
     HoldPlaced,
     HoldReleased,
+    PassageUndone,
     Record,
     SalePaused,
     SaleResumed,
+    TicketScanned,
+    TicketsDelivered,
 )
 from engine.domain.state import EventState, Offer, Stock
+from engine.domain.tickets import TicketStatus, booking_of_ticket, place_of_ticket
+from engine.limits import SCANS_REMEMBERED_MAX
 
 
 def apply(state: EventState, record: Record) -> None:
@@ -60,10 +66,9 @@ def offer_event(state: EventState, event: Event) -> None:
     for ticket_type in event.ticket_types:
         offer = state.offers.get(ticket_type.code)
         if offer is None:
-            stock = state.stocks[ticket_type.allotment]
-            state.offers[ticket_type.code] = Offer(ticket_type, stock)
-        else:
-            offer.ticket_type = ticket_type
+            offer = Offer(ticket_type, state.stocks[ticket_type.allotment])
+            state.offers[ticket_type.code] = offer
+        offer.sell(ticket_type)
 
 
 def _sale_paused(state: EventState, _record: SalePaused) -> None:
@@ -115,6 +120,36 @@ def _calling_off(state: EventState, record: CallingOff) -> None:
     state.to_call_off = record.left
 
 
+def _tickets_delivered(state: EventState, record: TicketsDelivered) -> None:
+    move(state, record.booking_id, Status.TICKETS_DELIVERED, record.at_ms)
+
+
+def _ticket_scanned(state: EventState, record: TicketScanned) -> None:
+    scan = record.scan
+    state.scans[scan.scan_id] = scan
+    if len(state.scans) > SCANS_REMEMBERED_MAX:
+        del state.scans[next(iter(state.scans))]
+    if not scan.admitted:
+        return
+    state.inside = scan.inside
+    booking = state.bookings[booking_of_ticket(scan.ticket_id)]
+    void = scan.status == TicketStatus.VOID
+    passage = Passage(scan.scan_id, record.entry, record.at_ms, record.gate, scan.inside, void)
+    put(state, booking.passed(place_of_ticket(scan.ticket_id), passage))
+
+
+def _passage_undone(state: EventState, record: PassageUndone) -> None:
+    booking = state.bookings[booking_of_ticket(record.ticket_id)]
+    place = place_of_ticket(record.ticket_id)
+    admission = booking.admission(place)
+    assert admission is not None, f"{record.ticket_id} was let back out before it came in"
+    undone = admission.passages[-1]
+    state.inside += -1 if undone.entry else 1
+    # The scan can be made again, and counts then.
+    state.scans.pop(undone.scan_id, None)
+    put(state, booking.not_passed(place))
+
+
 _APPLY: dict[type[Record], Callable[[EventState, Any], None]] = {
     **APPLY_PAYMENTS,
     EventCancelled: _event_cancelled,
@@ -126,4 +161,7 @@ _APPLY: dict[type[Record], Callable[[EventState, Any], None]] = {
     HoldPlaced: _hold_placed,
     HoldReleased: _hold_released,
     HoldExpired: _hold_expired,
+    TicketsDelivered: _tickets_delivered,
+    TicketScanned: _ticket_scanned,
+    PassageUndone: _passage_undone,
 }

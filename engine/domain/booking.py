@@ -5,6 +5,7 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
+from engine.domain.admission import Admission, Passage
 from engine.domain.payment import Part, Payment, PaymentState, Refund
 
 
@@ -135,7 +136,8 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
     `sequence` is that of the journal entry which placed the hold, `later` every state
     after RESERVED. `expires_at_ms` moves when a payment is opened or closed, `lines` lose
     what was given back of them: `held_until_ms` and `placed` are what they were when the
-    hold was placed, 0 and empty if they have not changed.
+    hold was placed, 0 and empty if they have not changed. `admissions` are those of its
+    tickets that have been scanned.
     """
 
     booking_id: str
@@ -150,6 +152,7 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
     payment: Payment | None = None
     held_until_ms: int = 0
     placed: tuple[Line, ...] = ()
+    admissions: tuple[Admission, ...] = ()
 
     @property
     def total_minor(self) -> int:
@@ -174,7 +177,7 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
         """Return the booking with a refund asked for; a free one gets books of its own."""
         payment = self.payment or Payment(PaymentState.CAPTURED, 0, at_ms)
         asked = self.moved(Status.REFUND_REQUESTED, at_ms)
-        return replace(asked, payment=replace(payment, refund=refund))
+        return replace(asked, payment=payment.refunded_next(refund))
 
     def refunded(self, refund_id: str, at_ms: int) -> "Booking":
         """Return the booking with the refund under way made, and without the units it was for."""
@@ -211,6 +214,28 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
             units=sum(line.quantity for line in lines),
             placed=self.placed or self.lines,
         )
+
+    def admission(self, place: int) -> Admission | None:
+        """Return what has happened at the doors to the ticket of this place, None if nothing."""
+        return next((one for one in self.admissions if one.place == place), None)
+
+    def passed(self, place: int, passage: Passage) -> "Booking":
+        """Return the booking after its ticket of this place has gone through a door."""
+        before = self.admission(place)
+        if before is None:
+            return replace(self, admissions=(*self.admissions, Admission(place, (passage,))))
+        after = before.passed(passage)
+        return replace(
+            self, admissions=tuple(after if one is before else one for one in self.admissions)
+        )
+
+    def not_passed(self, place: int) -> "Booking":
+        """Return the booking without the last passage of the ticket of this place."""
+        before = self.admission(place)
+        assert before is not None, "a passage was undone that never was"
+        after = (replace(before, passages=before.passages[:-1]),) if before.passages[1:] else ()
+        others = (one for one in self.admissions if one is not before)
+        return replace(self, admissions=(*others, *after))
 
     def as_placed(self) -> "Booking":
         """Return the booking as it was when the hold was placed."""

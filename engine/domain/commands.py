@@ -119,6 +119,8 @@ class ObservePayment(Struct, frozen=True, array_like=True, gc=False, tag="paymen
     """Take note of what Stripe says of a PaymentIntent, whoever brings the news.
 
     `status` is Stripe's; `failure` names the last failed attempt, '' if it did not fail.
+    `event` is the one that Stripe's object names, '' if none; None in news that were kept
+    before that was noted.
     """
 
     booking_id: str
@@ -129,16 +131,21 @@ class ObservePayment(Struct, frozen=True, array_like=True, gc=False, tag="paymen
     currency: str
     customer: str
     failure: str = ""
+    event: str | None = None
 
 
 class ObserveCharge(Struct, frozen=True, array_like=True, gc=False, tag="charge"):
-    """Take note of how much of a captured payment Stripe has given back in all."""
+    """Take note of how much of a captured payment Stripe has given back in all.
+
+    `event` is as in `ObservePayment`.
+    """
 
     booking_id: str
     intent_id: str
     captured_minor: int
     refunded_minor: int
     currency: str
+    event: str | None = None
 
 
 class ObserveRefund(Struct, frozen=True, array_like=True, gc=False, tag="refund_seen"):
@@ -164,7 +171,7 @@ class ObserveDispute(Struct, frozen=True, array_like=True, gc=False, tag="disput
 class RequestRefund(Struct, frozen=True, array_like=True, gc=False, tag="refund"):
     """Give money back for a booking, or for some units of it (`parts`).
 
-    `key` tells a repeat of the last request from a new one; '' for a request that nobody
+    `key` tells a repeat of an earlier request from a new one; '' for a request that nobody
     can repeat.
     """
 
@@ -178,6 +185,36 @@ class ReadPayments(Struct, frozen=True, array_like=True, gc=False, tag="payments
     """Show payments that are not settled, oldest first, those behind the booking `after`."""
 
     after: str = ""
+
+
+class CheckIn(Struct, frozen=True, array_like=True, gc=False, tag="check_in"):
+    """Let the bearer of a ticket in (`entry`) or out.
+
+    `scan_id` tells a repeat from another scan. `found` is a `DoorReason` where the code
+    itself named no ticket of this event; `ticket_id` is '' then. `seen_at_ms` is when an
+    offline scanner saw it, 0 for a scan that waits for its answer.
+    """
+
+    scan_id: str
+    ticket_id: str
+    caller: Caller
+    gate: str
+    entry: bool = True
+    seen_at_ms: int = 0
+    found: str = ""
+
+
+class UndoPassage(Struct, frozen=True, array_like=True, gc=False, tag="undo_passage"):
+    """Take back the last passage of a ticket: it was let through by mistake."""
+
+    ticket_id: str
+    caller: Caller
+
+
+class NoteDelivery(Struct, frozen=True, array_like=True, gc=False, tag="delivered"):
+    """Take note that a booking's tickets were handed over to be sent."""
+
+    booking_id: str
 
 
 Command = (
@@ -198,4 +235,7 @@ Command = (
     | ObserveDispute
     | RequestRefund
     | ReadPayments
+    | CheckIn
+    | UndoPassage
+    | NoteDelivery
 )

@@ -7,13 +7,15 @@ makes them durable, and only then gives the answer.
 from collections.abc import Callable
 from typing import Any
 
-from engine.domain import amendments, cancellation, holds, payments, refunds, views
+from engine.domain import amendments, cancellation, doors, holds, payments, refunds, views
 from engine.domain.commands import (
     AmendEvent,
     CancelEvent,
+    CheckIn,
     Command,
     CreateEvent,
     ExpireHold,
+    NoteDelivery,
     ObserveCharge,
     ObserveDispute,
     ObservePayment,
@@ -27,6 +29,7 @@ from engine.domain.commands import (
     ReleaseHold,
     RequestRefund,
     ResumeSale,
+    UndoPassage,
 )
 from engine.domain.decision import Decision, refused
 from engine.domain.outcomes import Refusal
@@ -67,4 +70,7 @@ _DECIDE: dict[type[Command], Callable[[EventState, Any, int], Decision]] = {
     ObserveRefund: refunds.observe_refund,
     ObserveCharge: refunds.observe_charge,
     ObserveDispute: refunds.observe_dispute,
+    CheckIn: doors.check_in,
+    UndoPassage: doors.undo,
+    NoteDelivery: doors.note_delivery,
 }

@@ -7,7 +7,7 @@ from engine.domain.event import Event
 from engine.domain.outcomes import DONE, Granted, Refusal, Refused, Shown
 from engine.domain.payment import PAYABLE, PaymentState
 from engine.domain.records import HoldExpired, HoldPlaced, HoldReleased, PaymentClosing, Record
-from engine.domain.state import EventState, Offer
+from engine.domain.state import EventState, Offer, line_of
 from engine.limits import PAYMENT_GRACE_MS
 
 _CAN_STILL_BE_PAID = PAYABLE | {PaymentState.AUTHORISED}
@@ -25,11 +25,11 @@ def place(state: EventState, command: PlaceHold, now_ms: int) -> Decision:
         return _repeat(earlier, command, event)
     offers = state.offers
     fits = state.opens_at_ms <= now_ms < state.closes_at_ms and not state.paused
-    lines = []
+    lines: tuple[Line, ...] = ()
     units = 0
     for item in command.items:
-        ticket_type, quantity = item.ticket_type, item.quantity
-        offer = offers.get(ticket_type)
+        quantity = item.quantity
+        offer = offers.get(item.ticket_type)
         if offer is None:
             fits = False
             continue
@@ -38,7 +38,7 @@ def place(state: EventState, command: PlaceHold, now_ms: int) -> Decision:
             fits = False
         if item.seats or item.best_available:
             fits = False
-        lines.append(Line(ticket_type, quantity, kind.price_minor))
+        lines += offer.lines.get(quantity) or line_of(kind, quantity)
         units += quantity
     if not fits or len(lines) > 1 or event.max_per_customer is not None:
         refusal = _first_refusal(state, event, command, units, now_ms)
@@ -47,7 +47,7 @@ def place(state: EventState, command: PlaceHold, now_ms: int) -> Decision:
     booking = Booking(
         booking_id,
         command.customer,
-        tuple(lines),
+        lines,
         units,
         now_ms,
         now_ms + event.hold_ttl_ms,

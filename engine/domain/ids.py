@@ -62,6 +62,11 @@ def request_id(key: bytes, booking: str, caller: str, idempotency_key: str) -> s
     return _keyed_code(key, booking, caller, idempotency_key)
 
 
+def scan_id(key: bytes, event: str, operator: str, scan: str) -> str:
+    """Return the name of a scan: the same for a repeat by the same operator."""
+    return _keyed_code(key, event, operator, scan)
+
+
 def is_event_id(text: str) -> bool:
     """Tell whether `text` has the form of an event id."""
     return _EVENT_ID.fullmatch(text) is not None

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from engine.domain.admission import Scanned
 from engine.domain.booking import Booking
 from engine.domain.event import Event
 from engine.domain.payment import Payment
@@ -34,6 +35,8 @@ class Refusal(StrEnum):
     PRICE_COMMITTED = "price_committed"
     BELOW_COMMITTED = "below_committed"
     EVENT_CANCELLED = "event_cancelled"
+    TICKET_NOT_FOUND = "ticket_not_found"
+    NOT_ADMITTED = "not_admitted"
 
 
 #: Refusals that the same command may overcome later without any change to it.
@@ -73,10 +76,11 @@ class Granted(Struct, frozen=True, array_like=True, gc=False, tag="granted"):
 
 
 class Shown(Struct, frozen=True, array_like=True, gc=False, tag="booking"):
-    """One booking as it stands."""
+    """One booking as it stands; `replayed` when an earlier call had done what was asked."""
 
     booking: Booking
     currency: str
+    replayed: bool = False
 
 
 class Cancellation(Struct, frozen=True, array_like=True, gc=False):
@@ -118,10 +122,17 @@ class EventShown(Struct, frozen=True, array_like=True, tag="event"):
     cancellation: Cancellation | None = None
 
 
+class ScanShown(Struct, frozen=True, array_like=True, gc=False, tag="scan"):
+    """What was said at the door; `replayed` when it had been said before."""
+
+    scan: Scanned
+    replayed: bool = False
+
+
 class Done(Struct, frozen=True, array_like=True, gc=False, tag="done"):
     """Nothing more to say than that it is so."""
 
 
-Outcome = Refused | Granted | Shown | EventShown | PaymentShown | PaymentsShown | Done
+Outcome = Refused | Granted | Shown | EventShown | PaymentShown | PaymentsShown | ScanShown | Done
 
 DONE = Done()

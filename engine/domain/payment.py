@@ -10,6 +10,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from engine.limits import REFUNDS_REMEMBERED_MAX
+
 
 class PaymentState(StrEnum):
     """Where the payment of a booking is."""
@@ -69,12 +71,38 @@ class Part(Struct, frozen=True, array_like=True, gc=False):
     quantity: Annotated[int, Meta(ge=1)]
 
 
+def quantities(parts: tuple[Part, ...]) -> dict[str, int]:
+    """Return the units of each ticket type; one type may stand there twice."""
+    counted: dict[str, int] = {}
+    for part in parts:
+        counted[part.ticket_type] = counted.get(part.ticket_type, 0) + part.quantity
+    return counted
+
+
+class Asked(Struct, frozen=True, array_like=True, gc=False):
+    """What was asked for under a key: these units, or everything (`whole`).
+
+    `whole` is None where that was not journalled yet; `parts` are then all that is known.
+    """
+
+    key: str
+    parts: tuple[Part, ...]
+    whole: bool | None = None
+
+    def is_repeated_by(self, parts: tuple[Part, ...]) -> bool:
+        """Tell whether a request for these parts, for everything if none, asks for the same."""
+        if not parts:
+            return self.whole is not False
+        return not self.whole and quantities(parts) == quantities(self.parts)
+
+
 class Refund(Struct, frozen=True, array_like=True, gc=False):
     """Money on its way back, or the last that was.
 
     `number` counts the refunds of a booking, from 1. `parts` are the units that it gives
     back; none where the booking has no units (the money came too late). `kept_minor` of
-    their price is not given back. `key` names the request for it, if that had a name.
+    their price is not given back. `key` names the request for it, if that had a name;
+    `whole` says whether it was for everything, None where that was not journalled yet.
     """
 
     number: int
@@ -85,6 +113,7 @@ class Refund(Struct, frozen=True, array_like=True, gc=False):
     refund_id: str = ""
     reason: str = ""
     key: str = ""
+    whole: bool | None = None
 
 
 class Payment(Struct, frozen=True, array_like=True, gc=False):
@@ -95,6 +124,8 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
     `kept_minor` is what the refund policy lets the organizer keep, or what a partial
     refund made at Stripe's own dashboard took (below zero then). `taken_minor` of
     what was refunded went back without our asking. `disputes` are pairs of id and status.
+    `earlier` is what was asked for under a key before `refund` was, oldest first, the
+    last REFUNDS_REMEMBERED_MAX.
     """
 
     state: PaymentState
@@ -109,6 +140,7 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
     refund: Refund | None = None
     disputes: tuple[tuple[str, str], ...] = ()
     taken_minor: int = 0
+    earlier: tuple[Asked, ...] = ()
 
     @property
     def unsettled(self) -> bool:
@@ -137,6 +169,22 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
         ours_minor = self.refunded_minor - self.taken_minor + refund.amount_minor
         counted = given_back_minor >= ours_minor
         return given_back_minor - (refund.amount_minor if counted else 0)
+
+    def asked_under(self, key: str) -> Asked | None:
+        """Return what was asked for under a key, None if nothing was."""
+        last = self.refund
+        if not key:
+            return None
+        if last is not None and last.key == key:
+            return Asked(key, last.parts, last.whole)
+        return next((asked for asked in self.earlier if asked.key == key), None)
+
+    def refunded_next(self, refund: Refund) -> "Payment":
+        """Return the payment with another refund; what the last one was for is remembered."""
+        last, earlier = self.refund, self.earlier
+        if last is not None and last.key:
+            earlier = (*earlier, Asked(last.key, last.parts, last.whole))[-REFUNDS_REMEMBERED_MAX:]
+        return replace(self, refund=refund, earlier=earlier)
 
     def settled(self, refund_id: str) -> "Payment":
         """Return the payment with the refund under way made."""

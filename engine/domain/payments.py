@@ -111,6 +111,8 @@ def _mismatch(state: EventState, booking: Booking, command: ObservePayment) -> s
         return "intent"
     if command.customer != booking.customer:
         return "customer"
+    if command.event not in (None, existing_event(state).event_id):
+        return "event"
     if command.currency != existing_event(state).currency:
         return "currency"
     if command.amount_minor != payment.amount_minor:

@@ -7,6 +7,7 @@ and with a default.
 
 from msgspec import Struct
 
+from engine.domain.admission import Scanned
 from engine.domain.booking import Booking
 from engine.domain.event import Event
 from engine.domain.payment import Refund
@@ -195,6 +196,36 @@ class DisputeNoted(Struct, frozen=True, array_like=True, gc=False, tag="disputed
     at_ms: int
 
 
+class TicketsDelivered(Struct, frozen=True, array_like=True, gc=False, tag="delivered"):
+    """The tickets of a booking were handed over to be sent."""
+
+    booking_id: str
+    at_ms: int
+
+
+class TicketScanned(Struct, frozen=True, array_like=True, gc=False, tag="scanned"):
+    """A code was shown at a door at `at_ms`, and this was said of it at `noted_ms`.
+
+    The two differ where the scanner was `offline`.
+    """
+
+    scan: Scanned
+    entry: bool
+    gate: str
+    operator: str
+    at_ms: int
+    noted_ms: int
+    offline: bool
+
+
+class PassageUndone(Struct, frozen=True, array_like=True, gc=False, tag="unscanned"):
+    """The last passage of a ticket was a mistake."""
+
+    ticket_id: str
+    operator: str
+    at_ms: int
+
+
 Record = (
     EventCreated
     | EventAmended
@@ -220,12 +251,17 @@ Record = (
     | RefundFailed
     | MoneyTakenBack
     | DisputeNoted
+    | TicketsDelivered
+    | TicketScanned
+    | PassageUndone
 )
 
 #: Records that Stripe must be asked to do something about.
 PAYMENT_EFFECTS: frozenset[type[Record]] = frozenset(
     {PaymentAuthorised, PaymentClosing, PaymentGivenUp, PaymentReturning, RefundRequested}
 )
+#: Records of the doors, as many as a house has visitors: only their log follows them.
+DOOR_EFFECTS: frozenset[type[Record]] = frozenset({TicketScanned, PassageUndone})
 #: Records that somebody outside the owner must act on (Stripe, the buyer, the holders).
 EFFECTS: frozenset[type[Record]] = PAYMENT_EFFECTS | {
     EventAmended,

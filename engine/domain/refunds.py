@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from engine.domain.booking import TRANSITIONS, Booking, Line, Move, Status
+from engine.domain.booking import TRANSITIONS, Booking, Move, Status
 from engine.domain.commands import ObserveCharge, ObserveDispute, ObserveRefund, RequestRefund
 from engine.domain.decision import Decision, existing_event, may_manage, refused
 from engine.domain.event import Event
@@ -15,6 +15,7 @@ from engine.domain.payment import (
     PaymentState,
     Refund,
     RefundState,
+    quantities,
 )
 from engine.domain.payments import succeeded
 from engine.domain.records import (
@@ -28,6 +29,7 @@ from engine.domain.records import (
     RefundSettled,
 )
 from engine.domain.state import EventState
+from engine.domain.tickets import TicketStatus, tickets_of
 from engine.domain.views import may_see
 from engine.limits import RETURN_ATTEMPTS_MAX
 
@@ -40,11 +42,11 @@ def request(state: EventState, command: RequestRefund, now_ms: int) -> Decision:
     booking = state.bookings.get(command.booking_id)
     if booking is None or not may_see(event, booking, command.caller):
         return refused(Refusal.BOOKING_NOT_FOUND)
-    last = None if booking.payment is None else booking.payment.refund
-    if last is not None and command.key and command.key == last.key:
-        if command.parts and _quantities(command.parts) != _quantities(last.parts):
+    earlier = None if booking.payment is None else booking.payment.asked_under(command.key)
+    if earlier is not None:
+        if not earlier.is_repeated_by(command.parts):
             return refused(Refusal.IDEMPOTENCY_KEY_REUSED)
-        return Shown(booking, event.currency), ()
+        return Shown(booking, event.currency, replayed=True), ()
     if not command.parts and _goes_back_whole(booking):
         return Shown(booking, event.currency), ()
     if (booking.status, Move.REQUEST_REFUND) not in TRANSITIONS:
@@ -59,7 +61,20 @@ def request(state: EventState, command: RequestRefund, now_ms: int) -> Decision:
         return wrong, ()
     records = refund_records(booking, command.parts, percent, now_ms, command.key)
     asked = booking.refunding(records[0].refund, now_ms)
+    # Nobody got what they came for if the event was called off, in or out.
+    if state.cancelled_at_ms is None and _takes_used_ticket(booking, asked):
+        return refused(Refusal.REFUND_NOT_ALLOWED, "used")
     return Shown(asked, event.currency), records
+
+
+def _takes_used_ticket(before: Booking, after: Booking) -> bool:
+    """Tell whether money would go back for a ticket with which somebody was admitted."""
+    if not before.admissions:
+        return False
+    return any(
+        ticket.status is TicketStatus.USED and left.status is TicketStatus.VOID
+        for ticket, left in zip(tickets_of(before), tickets_of(after), strict=True)
+    )
 
 
 def _goes_back_whole(booking: Booking) -> bool:
@@ -81,21 +96,15 @@ def _percent(event: Event, *, manages: bool, now_ms: int) -> int | None:
 
 
 def _wrong_part(booking: Booking, parts: tuple[Part, ...]) -> Refused | None:
-    bought = _quantities(booking.lines)
-    for ticket_type, quantity in _quantities(parts).items():
+    bought: dict[str, int] = {}
+    for line in booking.lines:
+        bought[line.ticket_type] = bought.get(line.ticket_type, 0) + line.quantity
+    for ticket_type, quantity in quantities(parts).items():
         if ticket_type not in bought:
             return Refused(Refusal.UNKNOWN_TICKET_TYPE, ticket_type)
         if quantity > bought[ticket_type]:
             return Refused(Refusal.REFUND_NOT_ALLOWED, ticket_type, bought[ticket_type])
     return None
-
-
-def _quantities(units: tuple[Part, ...] | tuple[Line, ...]) -> dict[str, int]:
-    """Return the units of each ticket type; one type may stand in several lines."""
-    quantities: dict[str, int] = {}
-    for one in units:
-        quantities[one.ticket_type] = quantities.get(one.ticket_type, 0) + one.quantity
-    return quantities
 
 
 def refund_records(
@@ -105,6 +114,7 @@ def refund_records(
 
     It is never more than what is left of the money.
     """
+    whole = not parts
     prices = {line.ticket_type: line.unit_price_minor for line in booking.lines}
     parts = parts or tuple(Part(line.ticket_type, line.quantity) for line in booking.lines)
     price_minor = sum(prices[part.ticket_type] * part.quantity for part in parts)
@@ -112,7 +122,7 @@ def refund_records(
     left_minor = 0 if payment is None else payment.captured_minor - payment.refunded_minor
     amount_minor = min(price_minor * percent // 100, left_minor)
     number = 1 if payment is None or payment.refund is None else payment.refund.number + 1
-    refund = Refund(number, amount_minor, parts, price_minor - amount_minor, key=key)
+    refund = Refund(number, amount_minor, parts, price_minor - amount_minor, key=key, whole=whole)
     asked = RefundRequested(booking.booking_id, refund, now_ms)
     if amount_minor:
         return (asked,)
@@ -186,6 +196,8 @@ def observe_charge(state: EventState, command: ObserveCharge, now_ms: int) -> De
     payment = booking.payment
     if payment.intent_id not in ("", command.intent_id):
         return refused(Refusal.PAYMENT_MISMATCH, "intent")
+    if command.event not in (None, existing_event(state).event_id):
+        return refused(Refusal.PAYMENT_MISMATCH, "event")
     if command.currency != existing_event(state).currency:
         return refused(Refusal.PAYMENT_MISMATCH, "currency")
     records = _heard_of(state, booking, payment, command.intent_id, command.captured_minor, now_ms)

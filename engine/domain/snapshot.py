@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from msgspec import Struct
 
+from engine.domain.admission import Scanned
 from engine.domain.apply import call_off, offer_event
 from engine.domain.booking import EXPIRING, Booking
 from engine.domain.event import Event
@@ -41,6 +42,7 @@ class SnapshotHead(Struct, frozen=True):
     stocks: tuple[SnapshotCounts, ...]
     cancelled_at_ms: int | None = None
     to_call_off: int = 0
+    scans: tuple[Scanned, ...] = ()
 
 
 class Capture(Struct, frozen=True):
@@ -74,6 +76,7 @@ def capture(state: EventState) -> Capture:
         ),
         state.cancelled_at_ms,
         state.to_call_off,
+        tuple(state.scans.values()),
     )
     return Capture(head, list(state.bookings.values()))
 
@@ -154,6 +157,7 @@ def _restore_head(state: EventState, head: SnapshotHead) -> None:
     state.now_ms = head.now_ms
     if head.cancelled_at_ms is not None:
         call_off(state, head.cancelled_at_ms, head.to_call_off)
+    state.scans = {scan.scan_id: scan for scan in head.scans}
 
 
 def _restore_booking(state: EventState, booking: Booking) -> None:
@@ -162,6 +166,7 @@ def _restore_booking(state: EventState, booking: Booking) -> None:
         expire_at(state, booking.expires_at_ms, booking.booking_id)
     count(state, booking, +1)
     note_unsettled(state, booking)
+    state.inside += sum(admission.inside for admission in booking.admissions)
 
 
 def _compare(state: EventState, head: SnapshotHead) -> None:

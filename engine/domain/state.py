@@ -8,9 +8,18 @@ from typing import Any
 
 from msgspec import Struct
 
-from engine.domain.booking import SHARE, Booking, Share
+from engine.domain.admission import Scanned
+from engine.domain.booking import SHARE, Booking, Line, Share
 from engine.domain.books import check_money
 from engine.domain.event import Event, TicketType
+
+#: Quantities up to this one share their lines; few bookings have more units of a type.
+_LINES_SHARED = 10
+
+
+def line_of(ticket_type: TicketType, quantity: int) -> tuple[Line]:
+    """Return what a booking of that many units says, at the price of now."""
+    return (Line(ticket_type.code, quantity, ticket_type.price_minor),)
 
 
 class Stock(Struct):
@@ -29,11 +38,22 @@ class Stock(Struct):
 
 
 class Offer(Struct):
-    """A ticket type, the stock it draws on, and how many of its units are held or sold."""
+    """A ticket type, the stock it draws on, and how many of its units are held or sold.
+
+    `lines` are those of new bookings by quantity, made once and shared by all that ask for
+    as much: its own would be a quarter of the memory that a booking takes.
+    """
 
     ticket_type: TicketType
     stock: Stock
     committed: int = 0
+    lines: dict[int, tuple[Line]] = {}
+
+    def sell(self, ticket_type: TicketType) -> None:
+        """Let bookings have the ticket type as it is from now on."""
+        self.ticket_type = ticket_type
+        most = min(ticket_type.max_per_booking, _LINES_SHARED)
+        self.lines = {quantity: line_of(ticket_type, quantity) for quantity in range(1, most + 1)}
 
 
 def _large_dict() -> dict[str, Booking]:
@@ -60,6 +80,8 @@ class EventState:
     `held_units` and `sold_units` are counted by booking, so that they check the stocks,
     which are counted by line. `unsettled` are the bookings whose payment waits for Stripe;
     of an event that was cancelled, the `to_call_off` oldest bookings have not been seen to.
+    `scans` are the last SCANS_REMEMBERED_MAX at the doors, oldest first, by id; `inside`
+    counts whose ticket has gone in and not out.
     """
 
     __slots__ = (
@@ -71,10 +93,12 @@ class EventState:
         "expiries",
         "expiring_at",
         "held_units",
+        "inside",
         "now_ms",
         "offers",
         "opens_at_ms",
         "paused",
+        "scans",
         "sequence",
         "sold_units",
         "stocks",
@@ -102,6 +126,8 @@ class EventState:
         self.unsettled: dict[str, None] = {}
         self.cancelled_at_ms: int | None = None
         self.to_call_off = 0
+        self.scans: dict[str, Scanned] = {}
+        self.inside = 0
 
     def next_expiry_ms(self) -> int | None:
         """When the next hold expires, None when none does."""
@@ -165,6 +191,8 @@ def check_fully(state: EventState) -> None:
     assert state.units_of == (units_of if limited else {}), (
         "I3: units of some customer differ from their bookings"
     )
+    inside = sum(one.inside for booking in state.bookings.values() for one in booking.admissions)
+    assert state.inside == inside, f"doors count {state.inside} inside, tickets {inside}"
     unsettled = {
         booking.booking_id
         for booking in state.bookings.values()

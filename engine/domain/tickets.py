@@ -30,6 +30,8 @@ class TicketStatus(StrEnum):
     """What a ticket is worth at the door."""
 
     ACTIVE = "ACTIVE"
+    #: Somebody was admitted with it.
+    USED = "USED"
     VOID = "VOID"
 
 
@@ -44,7 +46,7 @@ class Ticket(Struct, frozen=True, gc=False):
 
 #: States in which a booking has tickets, whatever they are worth. Nothing leads from them
 #: to a state without: a ticket that was once issued can be looked up for ever.
-_ISSUED = frozenset(
+WITH_TICKETS = frozenset(
     {
         Status.CONFIRMED,
         Status.TICKETS_DELIVERED,
@@ -74,6 +76,11 @@ def booking_of_ticket(ticket: str) -> str:
     return "bk_" + ticket[4 : 4 + _BOOKING_CODE_LENGTH]
 
 
+def place_of_ticket(ticket: str) -> int:
+    """Return the place of a ticket in its booking; see `ticket_id`."""
+    return _DIGITS.index(ticket[-2]) << 5 | _DIGITS.index(ticket[-1])
+
+
 def number(key: bytes, ticket: str) -> str:
     """Return the number of a ticket that people read to each other, like `K7QX-93DM`.
 
@@ -100,23 +107,53 @@ def tickets_of(booking: Booking, *, cancelled: bool = False) -> tuple[Ticket, ..
         booking: as it stands.
         cancelled: whether its event is.
     """
-    if booking.status not in _ISSUED:
+    if booking.status not in WITH_TICKETS:
         return ()
     left = {} if cancelled else _left(booking)
+    used = {admission.place for admission in booking.admissions}
     tickets: list[Ticket] = []
     for line in booking.placed or booking.lines:
         for unit in range(line.quantity):
             remaining = left.get(line.ticket_type, 0)
             left[line.ticket_type] = remaining - 1
+            status = TicketStatus.USED if len(tickets) in used else TicketStatus.ACTIVE
             tickets.append(
                 Ticket(
                     ticket_id(booking.booking_id, len(tickets)),
                     line.ticket_type,
                     line.seats[unit] if line.seats else None,
-                    TicketStatus.ACTIVE if remaining > 0 else TicketStatus.VOID,
+                    status if remaining > 0 else TicketStatus.VOID,
                 )
             )
     return tuple(tickets)
+
+
+def ticket_at(booking: Booking, place: int, *, cancelled: bool = False) -> Ticket | None:
+    """Return the ticket at one place of a booking, None if there is none.
+
+    The same as `tickets_of` says, without the others: a coach company has a thousand.
+    """
+    if booking.status not in WITH_TICKETS:
+        return None
+    unit = place
+    lines = booking.placed or booking.lines
+    for index, line in enumerate(lines):
+        if unit >= line.quantity:
+            unit -= line.quantity
+            continue
+        same_type = sum(
+            other.quantity for other in lines[:index] if other.ticket_type == line.ticket_type
+        )
+        left = 0 if cancelled else _left(booking).get(line.ticket_type, 0)
+        used = booking.admission(place) is not None
+        status = TicketStatus.USED if used else TicketStatus.ACTIVE
+        return Ticket(
+            ticket_id(booking.booking_id, place),
+            line.ticket_type,
+            line.seats[unit] if line.seats else None,
+            status if same_type + unit < left else TicketStatus.VOID,
+        )
+    return None
 
 
 def ticket_ids(booking: Booking) -> list[str]:

@@ -83,6 +83,7 @@ class EmbeddedStore:
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
+                env=_environment(),
                 start_new_session=True,
                 pass_fds=(lock.fileno(),),
             )
@@ -103,6 +104,14 @@ class EmbeddedStore:
     def alive(self) -> bool:
         """Tell whether the process is there."""
         return self._process is not None and self._process.poll() is None
+
+    def last_words(self) -> str:
+        """Return the last line of the server's log: why it has ended, if it has."""
+        try:
+            lines = self._log.read_text(errors="replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def stop(self) -> None:
         """End the server in good order; everything acknowledged is on disk."""
@@ -160,3 +169,12 @@ class EmbeddedStore:
             Redis.from_url(self.url, socket_timeout=2.0) as client,
         ):
             client.shutdown(nosave=True)
+
+
+def _environment() -> dict[str, str]:
+    """Return our own without the huge pages that are for owners.
+
+    The server forks to write its file anew, and every page that it touches meanwhile is
+    copied: a huge one would take as long as many appends.
+    """
+    return {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}

@@ -9,6 +9,13 @@ from typing import NamedTuple
 
 from engine.limits import PARTITIONS
 
+#: What operators have set, who did it, and the gateways that share a pace; see `controls`.
+CONTROLS = "{controls}:state"
+CONTROLS_CHANGES = "{controls}:changes"
+CONTROLS_GATEWAYS = "{controls}:gateways"
+#: How the busiest events fare; see `pulses`.
+PULSES = "{controls}:pulses"
+
 
 def partition_of(event_id: str) -> int:
     """Return the partition of an event, 0 to PARTITIONS - 1; never changes."""
@@ -19,28 +26,33 @@ class PartitionKeys(NamedTuple):
     """Keys that the events of one partition share."""
 
     effects: str
+    scans: str
     events: str
     openings: str
     awake: str
     bookings: str
     inbox: str
     dead: str
+    contact: str
 
 
 def partition_keys(partition: int) -> PartitionKeys:
     """Return the keys of one partition.
 
-    `bookings` and `dead` are prefixes: a customer, a consumer group's name follows.
+    `bookings`, `dead` and `contact` are prefixes: a customer, a consumer group's name, a
+    booking's id follows.
     """
     tag = f"{{p{partition:02d}}}"
     return PartitionKeys(
         effects=f"{tag}:effects",
+        scans=f"{tag}:scans",
         events=f"{tag}:events",
         openings=f"{tag}:openings",
         awake=f"{tag}:awake",
         bookings=f"{tag}:bookings:",
         inbox=f"{tag}:inbox",
         dead=f"{tag}:dead:",
+        contact=f"{tag}:contact:",
     )
 
 

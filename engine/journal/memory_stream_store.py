@@ -83,9 +83,12 @@ class MemoryStreamStore:
 
     def add_effects(self, event_id: str, entry: Entry) -> list[str]:
         """Append the effects of an entry, as the journal's append does."""
+        projection = project(entry)
+        left = [(StreamKind.EFFECTS, *effect) for effect in projection.effects]
+        left += [(StreamKind.SCANS, *scan) for scan in projection.scans]
         return [
             self.add(
-                StreamKind.EFFECTS,
+                kind,
                 partition_of(event_id),
                 {
                     b"event": event_id.encode(),
@@ -94,7 +97,7 @@ class MemoryStreamStore:
                     b"r": encode_record(record),
                 },
             )
-            for index, record in project(entry).effects
+            for kind, index, record in left
         ]
 
     async def wait(self, milliseconds: int) -> None:
@@ -102,7 +105,8 @@ class MemoryStreamStore:
         if self.away:
             return
         try:
-            await asyncio.wait_for(self._arrival.wait(), milliseconds / 1_000)
+            async with asyncio.timeout(milliseconds / 1_000):
+                await self._arrival.wait()
         except TimeoutError:
             return
 

@@ -187,11 +187,13 @@ class MemoryStreams:
         ]
         return Lag(partition, len(undelivered), len(readers.pending), *ages)
 
-    async def trim(self, kind: StreamKind, partition: int) -> int:
+    async def trim(self, kind: StreamKind, partition: int, readers: Sequence[str]) -> int:
         """See `Streams.trim`."""
         stream = self._store.streams[stream_key(kind, partition)]
 
         def trim() -> int:
+            if not stream.readers.keys() >= set(readers):
+                return 0
             needed = [min(group.pending, default=group.last) for group in stream.readers.values()]
             keep = min(needed, default=START)
             dropped = [place for place in stream if place < keep]

@@ -9,6 +9,7 @@ from msgspec import Struct
 from engine.domain.event import Event
 from engine.domain.outcomes import Cancellation
 from engine.domain.records import (
+    DOOR_EFFECTS,
     EFFECTS,
     CallingOff,
     EventAmended,
@@ -32,11 +33,12 @@ decode_event = msgspec.msgpack.Decoder(Event).decode
 class Projection(Struct):
     """Writes that accompany one entry.
 
-    `effects` are (index of the record in its entry, record): entry id and index together
-    name an effect for ever. `bookings` are (customer, member of that customer's index).
+    `effects` and `scans` are (index of the record in its entry, record): entry id and index
+    together name an effect for ever. `bookings` are (customer, member of that customer's index).
     """
 
     effects: list[tuple[int, Record]]
+    scans: list[tuple[int, Record]]
     bookings: list[tuple[str, str]]
     event: Event | None = None
     paused: bool | None = None
@@ -45,7 +47,7 @@ class Projection(Struct):
 
 def project(entry: Entry) -> Projection:
     """Return what has to be written beside this entry."""
-    projection = Projection([], [])
+    projection = Projection([], [], [])
     for index, record in enumerate(entry.records):
         kind = type(record)
         if kind is HoldPlaced:
@@ -62,6 +64,8 @@ def project(entry: Entry) -> Projection:
             projection.cancellation = Cancellation(record.at_ms, record.left)
         if kind in EFFECTS:
             projection.effects.append((index, record))
+        elif kind in DOOR_EFFECTS:
+            projection.scans.append((index, record))
     return projection
 
 

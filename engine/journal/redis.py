@@ -22,6 +22,7 @@ from engine.journal.entry import (
     encode_entry,
     seal,
 )
+from engine.journal.hot_script import HotScript
 from engine.journal.keys import event_keys, partition_keys, partition_of
 from engine.journal.projection import (
     encode_cancellation,
@@ -49,7 +50,7 @@ class RedisJournal:
         self._redis = client
         self._keys = event_keys(event_id)
         self._shared = partition_keys(partition_of(event_id))
-        self._append = client.register_script(APPEND)
+        self._append = HotScript(client, APPEND)
         self._finish = client.register_script(FINISH)
         self._rest = client.register_script(REST)
 
@@ -208,6 +209,7 @@ class RedisJournal:
             "" if projection.paused is None else int(projection.paused),
             b"" if cancellation is None else encode_cancellation(cancellation),
             len(projection.bookings),
+            len(projection.effects),
         ]
         keys = [
             self._keys.journal,
@@ -216,15 +218,16 @@ class RedisJournal:
             shared.events,
             shared.openings,
             shared.awake,
+            shared.scans,
         ]
         for customer, member in projection.bookings:
             keys.append(shared.bookings + customer)
             args.append(member)
-        for index, record in projection.effects:
+        for index, record in (*projection.effects, *projection.scans):
             args.append(index)
             args.append(encode_record(record))
         try:
-            found = await self._append(keys=keys, args=args)
+            found = await self._append.run(keys, args)
         except (RedisError, OSError, TimeoutError) as error:
             raise InDoubt(f"{type(error).__name__}: {error}") from error
         return Position.parse(found.decode())

@@ -184,9 +184,10 @@ class RedisStreams:
             if found is not None
         ]
 
-    async def trim(self, kind: StreamKind, partition: int) -> int:
+    async def trim(self, kind: StreamKind, partition: int, readers: Sequence[str]) -> int:
         """See `Streams.trim`."""
-        return int(await _ask(lambda: self._trim(keys=[stream_key(kind, partition)])))
+        keys, args = [stream_key(kind, partition)], [*readers]
+        return int(await _ask(lambda: self._trim(keys=keys, args=args)))
 
 
 class _RedisPending:

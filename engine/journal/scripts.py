@@ -1,10 +1,11 @@
 """The atomic steps, as Lua. Each looks at the head first and writes nothing if it moved."""
 
-# KEYS: journal, effects, event document, list of events, openings, awake, then one
+# KEYS: journal, effects, event document, list of events, openings, awake, scans, then one
 # booking index for each indexed booking.
 # ARGV: expected head, new id, entry, event id, 1 if it is a claim, who claims,
 #       event or '', its list member, its opening or '', paused or '', called off or '',
-#       number of indexed bookings, their members, then effects as index, record pairs.
+#       number of indexed bookings, number of effects, members of the bookings, then effects
+#       and scans as index, record pairs.
 # Returns the head that it found: equal to the expected one when the entry was written.
 APPEND = """
 local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
@@ -25,9 +26,11 @@ end
 if ARGV[10] ~= '' then redis.call('HSET', KEYS[3], 'paused', ARGV[10], 'at', ARGV[2]) end
 if ARGV[11] ~= '' then redis.call('HSET', KEYS[3], 'cancelled', ARGV[11], 'at', ARGV[2]) end
 local bookings = tonumber(ARGV[12])
-for i = 1, bookings do redis.call('ZADD', KEYS[6 + i], 0, ARGV[12 + i]) end
-for i = 13 + bookings, #ARGV, 2 do
-  redis.call('XADD', KEYS[2], '*', 'event', event_id, 'entry', ARGV[2],
+for i = 1, bookings do redis.call('ZADD', KEYS[7 + i], 0, ARGV[13 + i]) end
+local first = 14 + bookings
+local scans = first + 2 * tonumber(ARGV[13])
+for i = first, #ARGV, 2 do
+  redis.call('XADD', KEYS[i < scans and 2 or 7], '*', 'event', event_id, 'entry', ARGV[2],
     'n', ARGV[i], 'r', ARGV[i + 1])
 end
 return head

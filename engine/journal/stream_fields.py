@@ -40,7 +40,9 @@ class Row(NamedTuple):
 def stream_key(kind: StreamKind, partition: int) -> str:
     """Return the key of a stream."""
     keys = partition_keys(partition)
-    return keys.effects if kind is StreamKind.EFFECTS else keys.inbox
+    if kind is StreamKind.INBOX:
+        return keys.inbox
+    return keys.effects if kind is StreamKind.EFFECTS else keys.scans
 
 
 def dead_key(group: Group, partition: int) -> str:
@@ -62,7 +64,7 @@ def encode_incoming(message: Incoming) -> Fields:
 def decode_message(kind: StreamKind, fields: Fields) -> Message:
     """Return the message of these fields, `Unreadable` if they are not those of its kind."""
     try:
-        if kind is StreamKind.EFFECTS:
+        if kind is not StreamKind.INBOX:
             return Effect(
                 fields[b"event"].decode(),
                 Position.parse(fields[b"entry"].decode()),

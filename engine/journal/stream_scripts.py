@@ -56,8 +56,8 @@ local function groups(key)
 end
 """
 
-# KEYS: stream. Returns how many messages were dropped. The last one that was finished by
-# all stays.
+# KEYS: stream. ARGV: groups that have to be known. Returns how many messages were dropped,
+# none while one of them is not. The last one that was finished by all stays.
 TRIM = (
     _GROUPS
     + """
@@ -67,8 +67,9 @@ local function before(a, b)
   if a_ms ~= b_ms then return tonumber(a_ms) < tonumber(b_ms) end
   return tonumber(a_n) < tonumber(b_n)
 end
-local keep = false
+local keep, known = false, {}
 for _, group in ipairs(groups(KEYS[1])) do
+  known[group['name']] = true
   local first = group['last-delivered-id']
   if group['pending'] > 0 then
     first = redis.call('XPENDING', KEYS[1], group['name'])[2]
@@ -76,6 +77,9 @@ for _, group in ipairs(groups(KEYS[1])) do
   if not keep or before(first, keep) then keep = first end
 end
 if not keep then return 0 end
+for _, name in ipairs(ARGV) do
+  if not known[name] then return 0 end
+end
 return redis.call('XTRIM', KEYS[1], 'MINID', '=', keep)
 """
 )

@@ -19,6 +19,9 @@ class StreamKind(StrEnum):
 
     #: Records that the world outside the owners must act on, written by the journal.
     EFFECTS = "effects"
+    #: What happened at the doors, written by the journal: a stream of its own, so that
+    #: whoever follows payments does not read every scan.
+    SCANS = "scans"
     #: What the world has sent: Stripe's events, and whatever else an owner must hear of.
     INBOX = "inbox"
 
@@ -220,9 +223,15 @@ class Streams(Protocol):
         """Return how far the group is behind, for each partition that knows it."""
         ...
 
-    async def trim(self, kind: StreamKind, partition: int) -> int:
+    async def trim(self, kind: StreamKind, partition: int, readers: Sequence[str]) -> int:
         """Drop what every group has finished, in one step, and return how many that were.
 
-        Nothing is dropped while no group is known: whoever comes first is to see it all.
+        Nothing is dropped while no group is known, or one of `readers` is not: whoever
+        comes late is to see it all.
+
+        Args:
+            kind: of the stream.
+            partition: of the stream.
+            readers: names of groups that will come, if they have not come yet.
         """
         ...

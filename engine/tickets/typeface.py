@@ -5,10 +5,11 @@ makes drawing fast: what comes after then reads a few kilobytes instead of a who
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import uharfbuzz as hb
 
@@ -39,6 +40,10 @@ FALLBACKS = (
 _JOINERS = frozenset("\u200c\u200d\ufe0e\ufe0f")
 #: Shown for a character that no bundled font has.
 _UNKNOWN = "\ufffd"
+#: Tables of a font that only shaping reads, and some that nothing in a PDF does.
+_SHAPING_TABLES = frozenset(
+    int.from_bytes(tag) for tag in (b"GDEF", b"GPOS", b"GSUB", b"kern", b"STAT", b"gasp", b"DSIG")
+)
 #: Not shown at all: they only say how other characters are to be set.
 _UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Mn", "Me"})
 
@@ -83,33 +88,85 @@ def is_right_to_left(text: str) -> bool:
     return False
 
 
-def cut(texts: Iterable[str], directory: Path) -> dict[str, Path]:
+class AsCut:
+    """A cut font as the writer of PDFs embeds it: as it is.
+
+    It would cut and pack it once more, which takes a quarter of a page's time. To whoever
+    cuts, this is a font of the same glyphs and no tables, of which nothing can be taken.
+
+    Args:
+        font: of fontTools, as it was read.
+        path: from where.
+    """
+
+    def __init__(self, font: Any, path: Path) -> None:
+        self._glyphs: list[str] = font.getGlyphOrder()
+        self._places = {glyph: place for place, glyph in enumerate(self._glyphs)}
+        self._path = path
+        #: Let go of the file that it was read from.
+        self.close: Callable[[], None] = font.close
+
+    def __contains__(self, tag: str) -> bool:
+        return False
+
+    def keys(self) -> list[str]:
+        """Return its tables."""
+        return []
+
+    def getGlyphOrder(self) -> list[str]:  # noqa: N802
+        """Return its glyphs."""
+        return self._glyphs
+
+    def getReverseGlyphMap(self) -> dict[str, int]:  # noqa: N802
+        """Return the places of its glyphs."""
+        return self._places
+
+    def getGlyphID(self, glyph: str) -> int:  # noqa: N802
+        """Return the place of a glyph."""
+        return self._places[glyph]
+
+    def setGlyphOrder(self, glyphs: list[str]) -> None:  # noqa: N802
+        """Keep every glyph where it is."""
+
+    def save(self, file: BinaryIO) -> None:
+        """Write it as it was cut."""
+        file.write(self._path.read_bytes())
+
+
+def cut(
+    texts: Iterable[str], bold_texts: Iterable[str], directory: Path, *, shaped: bool
+) -> dict[str, Path]:
     """Cut every font that is needed to set texts, and return where it was written.
 
     Args:
         texts: as `settable` returns them.
+        bold_texts: those of them that are set in bold.
         directory: to write to.
+        shaped: whether they need shaping; see `needs_shaping`.
     """
     wanted = set().union(*texts)
+    bold = wanted & set().union(*bold_texts)
     shaping = wanted & _JOINERS
     written: dict[str, Path] = {}
-    for font in (REGULAR, BOLD):
-        own = wanted & _characters(REGULAR) - _JOINERS
-        written[font] = _cut(font, own | {_UNKNOWN}, directory)
+    for font, shown in ((REGULAR, wanted), (BOLD, bold)):
+        own = shown & _characters(REGULAR) - _JOINERS
+        written[font] = _cut(font, own | {_UNKNOWN}, directory, shaped=shaped)
     wanted -= _characters(REGULAR) - _JOINERS
     for font in FALLBACKS:
         own = wanted & _characters(font)
         if own - _JOINERS:
-            written[font] = _cut(font, own | shaping, directory)
+            written[font] = _cut(font, own | shaping, directory, shaped=shaped)
             wanted -= own - _JOINERS
     return written
 
 
-def _cut(font: str, characters: set[str], directory: Path) -> Path:
+def _cut(font: str, characters: set[str], directory: Path, *, shaped: bool) -> Path:
     wanted = hb.SubsetInput()
     # With a space, what is not seen is set as nothing; without it, a text of nothing else
     # would have no glyph at all, over which the writer of PDFs stumbles.
     wanted.unicode_set.update(map(ord, characters | {" "}))
+    if not shaped:
+        wanted.drop_table_tag_set.update(_SHAPING_TABLES)
     path = directory / f"{font}.ttf"
     path.write_bytes(hb.subset(_face(font), wanted).blob.data)
     return path

@@ -19,14 +19,16 @@ from engine.limits import AUDIT_SECONDS_MAX
 from gateway.auth import Tokens
 from gateway.cli.at_rest import store_url
 from gateway.cli.console import fail, people, read_settings
-from gateway.cli.surroundings import running
+from gateway.cli.stripes_books import BooksUnread, compare_with_sandbox
+from gateway.cli.surroundings import Runtime, running
 from gateway.settings import Settings
 
 
 def audit(event: Annotated[str, typer.Argument(help="Id of the event.")]) -> None:
     """Recompute an event from its journal; status 0 only if everything agrees.
 
-    With the service running, its live state is compared too; without it, what is stored.
+    With the service running, its live state is compared too; without it, what is stored. If
+    it uses the Stripe sandbox, the journal's money is compared with the sandbox's books (I7).
     """
     if not is_event_id(event):
         raise fail(f"{event} is not the id of an event (evt_ and twelve characters)")
@@ -35,6 +37,7 @@ def audit(event: Annotated[str, typer.Argument(help="Id of the event.")]) -> Non
     with people.status("Replaying the journal …"):
         if runtime is not None:
             report = live_report(runtime.url, settings, event)
+            report["stripe"] = _by_the_books(runtime, report, event)
         else:
             with store_url(settings) as url:
                 report = asyncio.run(_from_store(url, event))
@@ -57,6 +60,19 @@ def live_report(url: str, settings: Settings, event_id: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise fail(f"the service at {url} does not answer ({error})") from error
     return report
+
+
+def _by_the_books(runtime: Runtime, report: dict[str, Any], event: str) -> dict[str, Any] | None:
+    """Return what the sandbox's books say, None without a sandbox; violations go to the report."""
+    if runtime.stripe_sandbox_url is None:
+        return None
+    try:
+        found = compare_with_sandbox(runtime.redis_url, runtime.stripe_sandbox_url, event)
+    except BooksUnread as error:
+        found = {"violations": [f"I7: not compared with Stripe's books: {error}"]}
+    report["violations"] += found.pop("violations")
+    report["agree"] = not report["violations"]
+    return found
 
 
 async def _from_store(url: str, event_id: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import typer
 
 
 def bench(
-    quick: Annotated[bool, typer.Option(help="Half a minute, without a verdict.")] = False,
+    quick: Annotated[bool, typer.Option(help="A minute, without a verdict.")] = False,
     verdict: Annotated[bool, typer.Option(help="Status 1 if a floor is missed.")] = True,
 ) -> None:
     """Measure the durable hold path against its peers, in one run, and print a table."""

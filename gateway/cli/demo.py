@@ -14,16 +14,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from gateway.auth import Tokens
-from gateway.cli import demo_payments
+from gateway.cli import demo_doors, demo_payments
 from gateway.cli.audit import live_report
 from gateway.cli.console import people, read_settings
 from gateway.cli.demo_payments import PAYING_MAX, Winner
 from gateway.cli.stack import Stack
-from gateway.cli.surroundings import port_is_free
+from gateway.cli.surroundings import Runtime, port_is_free
 from gateway.cli.up import show, started
 from gateway.settings import Settings
 from loadtests.crowd import Result, Spec, Template, run_crowd
 
+_ORGANIZER = "demo-organizer"
 _PER_HOLD = 2
 _PRICE_MINOR = 4_500
 _PROGRESS = (
@@ -44,7 +45,8 @@ def demo(
     ] = False,
 ) -> None:
     """Sell out an event under a flash crowd, prove it from the journal, and stay up."""
-    settings = read_settings().model_copy(update={"rate_limits": "off"})
+    quiet = {"rate_limits": "off", "log_level": "WARNING"}
+    settings = read_settings().model_copy(update=quiet)
     if port and not port_is_free("127.0.0.1", port):
         people.print(f"Port {port} is in use: taking a free one.")
         port = 0
@@ -61,7 +63,7 @@ def demo(
         if sandbox_url is None:
             people.print("\nA real Stripe account is set up: nobody pays in a demo.")
         elif proven:
-            proven = _payments(url, sandbox_url, settings, event_id, winners[:PAYING_MAX])
+            proven = _payments(stack.runtime, sandbox_url, settings, event_id, winners)
         if not once:
             people.print()
             show(stack.runtime, settings)
@@ -71,7 +73,7 @@ def demo(
 
 
 def _create_event(url: str, settings: Settings, tickets: int) -> str:
-    token = Tokens(settings.auth_secret.get_secret_value()).make("organizer", "demo-organizer")
+    token = Tokens(settings.auth_secret.get_secret_value()).make("organizer", _ORGANIZER)
     body = {
         "name": "Night of Strings",
         "starts_at": (datetime.now(UTC) + timedelta(days=90)).isoformat(),
@@ -102,7 +104,8 @@ def _storm(url: str, settings: Settings, event_id: str, buyers: int) -> tuple[Re
         making = progress.add_task("buyers get their tokens", total=buyers)
         made = []
         for number in range(buyers):
-            made.append(tokens.make("buyer", f"demo-buyer-{number}"))
+            email = f"buyer-{number}@example.org"
+            made.append(tokens.make("buyer", f"demo-buyer-{number}", email=email))
             progress.advance(making)
         asking = progress.add_task("buyers ask for tickets ", total=buyers)
         host, port = urlsplit(url).hostname, urlsplit(url).port
@@ -145,9 +148,10 @@ def winners_of(record: Path, tokens: Sequence[str]) -> list[Winner]:
 
 
 def _payments(
-    url: str, sandbox_url: str, settings: Settings, event_id: str, winners: Sequence[Winner]
+    runtime: Runtime, sandbox_url: str, settings: Settings, event_id: str, holders: Sequence[Winner]
 ) -> bool:
-    """Let winners pay, and tell whether tickets and money agree."""
+    """Let winners pay and come to the door; tell whether tickets, money and people agree."""
+    url, winners = runtime.url, holders[:PAYING_MAX]
     people.print(
         f"\n{len(winners)} winners pay in the Stripe sandbox: one fails to, some need a second "
         "card, one wants the money back."
@@ -157,7 +161,16 @@ def _payments(
         takings = demo_payments.pay(url, sandbox_url, purchases, progress)
     books = demo_payments.books_of(sandbox_url, event_id)
     report = live_report(url, settings, event_id)
-    return demo_payments.verdict(purchases, takings, books, report, _PRICE_MINOR, _PER_HOLD)
+    if not demo_payments.verdict(purchases, takings, books, report, _PRICE_MINOR, _PER_HOLD):
+        return False
+    people.print("\nTheir tickets are mailed, and one of them is shown at two gates.")
+    paid = demo_payments.paid_for(winners, takings)
+    with Progress(*_PROGRESS, console=people) as progress:
+        mailed = demo_doors.deliver(url, paid, progress)
+    tokens = Tokens(settings.auth_secret.get_secret_value())
+    staff = tokens.make("staff", "demo-staff", org=_ORGANIZER)
+    let_in = demo_doors.show(url, event_id, paid[0], staff, mailed=mailed, mail=runtime.mail)
+    return mailed == len(paid) and let_in
 
 
 def _verdict(result: Result, report: dict[str, Any], tickets: int, durability: str) -> bool:

@@ -82,7 +82,7 @@ def verdict(
 ) -> bool:
     """Show what became of the payments, and tell whether it is what was promised."""
     counts = report["recomputed"]["ticket_types"][0]
-    statuses = Counter(one.status for one in takings.bought)
+    statuses = Counter(_decided(one.status) for one in takings.bought)
     kept = books.captured - books.refunded
     worth = counts["sold"] * price_minor
     table = Table.grid(padding=(0, 2))
@@ -109,6 +109,17 @@ def verdict(
     else:
         people.print("[bold red]Tickets and money do not agree.[/]")
     return proven
+
+
+def paid_for(winners: Sequence[Winner], takings: Takings) -> list[Winner]:
+    """Return those who have tickets now."""
+    confirmed = {one.booking_id for one in takings.bought if _decided(one.status) == "CONFIRMED"}
+    return [winner for winner in winners if winner.booking_id in confirmed]
+
+
+def _decided(status: str) -> str:
+    """Return what came of a payment, wherever the tickets are by now."""
+    return "CONFIRMED" if status == "TICKETS_DELIVERED" else status
 
 
 def expected_of(purchases: Sequence[Purchase]) -> Counter[str]:

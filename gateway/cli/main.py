@@ -4,7 +4,19 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import audit, bench, dead_letters, demo, doctor, reconcile, token, up
+from gateway.cli import (
+    audit,
+    bench,
+    controls,
+    customer,
+    dead_letters,
+    demo,
+    doctor,
+    reconcile,
+    token,
+    top,
+    up,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,7 +31,13 @@ app.command()(token.token)
 app.command()(audit.audit)
 app.command()(reconcile.reconcile)
 app.command()(doctor.doctor)
+app.command()(top.top)
+app.command()(controls.stop)
+app.command()(controls.go)
+app.command()(controls.throttle)
+app.command()(controls.changes)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(customer.app, name="customer")
 
 
 def _version(wanted: bool) -> None:

@@ -17,14 +17,18 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from actors.ray_environment import prepare_environment
 from engine.journal.embedded import EmbeddedStore, StoreDied
+from gateway.cli.console import people
+from gateway.cli.ray_token import check_token
 from gateway.cli.sandbox import Account, Sandbox, SandboxDied
 from gateway.cli.surroundings import (
     CannotStart,
     Runtime,
     check_reachable,
+    check_shared,
     durability_of,
     is_ready,
     locked,
+    shown_url,
     stripe_account,
 )
 from gateway.launch import Launch
@@ -33,6 +37,8 @@ from gateway.settings import Settings, is_loopback
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 8.0
 _SUPERVISE_SECONDS = 0.25
+#: A store on a full disk ends at every write: it is said once in this time.
+_SAY_AGAIN_SECONDS = 10.0
 
 
 class Stack:
@@ -66,6 +72,7 @@ class Stack:
         self._gateways: list[subprocess.Popen[bytes]] = []
         self._ray_started = False
         self._stopping = False
+        self._said_at = -_SAY_AGAIN_SECONDS
         self._listener: socket.socket | None = None
         self._exits = contextlib.ExitStack()
         self.runtime = Runtime(os.getpid(), "", "", "", None, "")
@@ -105,6 +112,13 @@ class Stack:
         self._listener = self._exits.enter_context(self._listen())
         self._exits.enter_context(locked(settings.data_dir))
         self._start_store()
+        from gateway.cli.office import back_office  # noqa: PLC0415 - see there
+
+        self._back_office = back_office(settings, self.runtime.redis_url)
+        self.runtime.database = shown_url(self._back_office.database_url)
+        self.runtime.mail = (
+            "by SMTP" if self._back_office.smtp_urls else f"files in {self._back_office.mail_dir}"
+        )
         self._start_ray()
         self._account = account or self._start_sandbox()
         self._share_metrics()
@@ -162,6 +176,7 @@ class Stack:
         address = self._settings.ray_address
         if address is not None:
             check_reachable(address)
+            check_token(address)
         from actors import runtime  # noqa: PLC0415 - Ray reads its environment when imported
 
         self._ray_started = True
@@ -171,6 +186,11 @@ class Stack:
                 self.runtime.ray_address, self.runtime.dashboard_url = started
             else:
                 self.runtime.ray_address = runtime.join(address)
+                machines = runtime.machines()
+                # It is theirs who use it. Ray ends every process that is connected when the
+                # cluster is gone for long; this one must be there to start gateways again.
+                self._leave_ray()
+                check_shared(self._settings, machines)
         except runtime.RayUnreachable as error:
             raise CannotStart(
                 f"no Ray cluster can be used at {address or 'this machine'}: {error}",
@@ -197,11 +217,12 @@ class Stack:
         launch = Launch(
             socket_fd=self._listener.fileno(),
             redis_url=self.runtime.redis_url,
-            ray_address=self.runtime.ray_address,
+            # As it was set: "auto" is wherever the cluster of this node is by then.
+            ray_address=settings.ray_address or self.runtime.ray_address,
             auth_secret=settings.auth_secret.get_secret_value(),
-            ticket_secrets=settings.ticket_secrets,
             rate_limits=settings.rate_limits == "on",
             idle_seconds=settings.idle_seconds,
+            prescale_cores=settings.prescale_cores,
             log_level=settings.log_level,
             stripe_api_key=self._account.api_key,
             stripe_api_base=self._account.api_base,
@@ -209,6 +230,7 @@ class Stack:
             stripe_webhook_secrets=self._account.webhook_secrets,
             stripe_account_per_second=settings.stripe_account_per_second,
             stripe_endpoint_per_second=settings.stripe_endpoint_per_second,
+            back_office=self._back_office,
         )
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway.server"],
@@ -251,7 +273,8 @@ class Stack:
     def mend(self) -> None:
         """Restart the store, the sandbox and the gateways that have died."""
         if self._store is not None and not self._store.alive():
-            with contextlib.suppress(StoreDied):  # the next round tries again
+            self._tell_of_store(self._store.last_words())
+            with contextlib.suppress(StoreDied, OSError):  # the next round tries again
                 self._store.start()
         if self._sandbox is not None and not self._sandbox.alive():
             with contextlib.suppress(SandboxDied):
@@ -262,6 +285,12 @@ class Stack:
                 if self._count > 1:
                     mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
                 self._gateways[index] = self._start_gateway()
+
+    def _tell_of_store(self, why: str) -> None:
+        if time.monotonic() - self._said_at >= _SAY_AGAIN_SECONDS:
+            self._said_at = time.monotonic()
+            with contextlib.suppress(OSError):  # the log may be on the same full disk
+                people.print(f"The store has ended and is started again: {why}", markup=False)
 
     def _ask_to_stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
@@ -284,11 +313,7 @@ class Stack:
                 process.wait()
             _hang_up(process)
         self._gateways = []
-        if self._ray_started:
-            from actors import runtime  # noqa: PLC0415 - see _start_ray
-
-            runtime.leave()
-            self._ray_started = False
+        self._leave_ray()
         if self._sandbox is not None:
             self._sandbox.stop()
             self._sandbox = None
@@ -296,6 +321,13 @@ class Stack:
             self._store.stop()
             self._store = None
         self._exits.close()
+
+    def _leave_ray(self) -> None:
+        if self._ray_started:
+            from actors import runtime  # noqa: PLC0415 - see _start_ray
+
+            runtime.leave()
+            self._ray_started = False
 
 
 def _hang_up(process: subprocess.Popen[bytes]) -> None:

@@ -35,6 +35,8 @@ class Runtime(Struct):
     dashboard_url: str | None
     durability: str
     stripe_sandbox_url: str | None = None
+    database: str = ""
+    mail: str = ""
 
 
 def stripe_account(settings: Settings) -> Account | None:
@@ -93,7 +95,7 @@ async def durability_of(url: str) -> Durability:
         ) from error
     except (RedisError, OSError, TimeoutError, ValueError) as error:
         raise CannotStart(
-            f"no Redis answers at {_without_password(url)} ({type(error).__name__}: {error})",
+            f"no Redis answers at {shown_url(url)} ({type(error).__name__}: {error})",
             "Start it, check ONSALE_REDIS_URL, or unset it to use the embedded store.",
         ) from error
     finally:
@@ -114,7 +116,26 @@ def check_reachable(ray_address: str) -> None:
         ) from error
 
 
-def _without_password(url: str) -> str:
+def check_shared(settings: Settings, machines: int) -> None:
+    """Find what actors on other machines would look for in vain. Raises CannotStart."""
+    database = settings.database_url
+    local = database is None or database.get_secret_value().startswith("sqlite")
+    own = {
+        "ONSALE_REDIS_URL": settings.redis_url is None,
+        "ONSALE_DATABASE_URL": local,
+        "STRIPE_API_KEY": settings.stripe_api_key is None,
+    }
+    if machines > 1 and any(own.values()):
+        names = ", ".join(name for name, is_own in own.items() if is_own)
+        raise CannotStart(
+            f"this Ray cluster has {machines} machines, and what is this one's own instead of "
+            f"being set ({names}) cannot be reached from the others",
+            "Set them; PostgreSQL instead of SQLite.",
+        )
+
+
+def shown_url(url: str) -> str:
+    """Return a URL without the password that may stand in it."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
 

@@ -18,10 +18,13 @@ def up(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8000,
     gateways: Annotated[int, typer.Option(min=1, max=64, help="Gateway processes.")] = 1,
+    dashboard: Annotated[
+        bool, typer.Option(help="Ray's dashboard: eleven processes, if Ray is started here.")
+    ] = True,
 ) -> None:
     """Serve until Ctrl-C, with an embedded store and a local cluster if none are set."""
     settings = read_settings()
-    with started(Stack(settings, host, port, gateways)) as stack:
+    with started(Stack(settings, host, port, gateways, dashboard=dashboard)) as stack:
         show(stack.runtime, settings)
         stack.supervise()
         people.print("Stopping: requests under way are answered first.")
@@ -45,8 +48,11 @@ def show(runtime: Runtime, settings: Settings) -> None:
     table.add_row("API", f"{runtime.url}/api/v1")
     table.add_row("Documentation", f"{runtime.url}/docs")
     table.add_row("Metrics", f"{runtime.url}/metrics")
-    table.add_row("Ray dashboard", runtime.dashboard_url or "(that of the cluster)")
+    of_cluster = "(none)" if settings.ray_address is None else "(that of the cluster)"
+    table.add_row("Ray dashboard", runtime.dashboard_url or of_cluster)
     table.add_row("Store", f"{runtime.redis_url}  ({runtime.durability})")
+    table.add_row("Database", runtime.database)
+    table.add_row("Mail", runtime.mail)
     if runtime.stripe_sandbox_url is not None:
         table.add_row("Payments", f"{runtime.stripe_sandbox_url}  (a SANDBOX: no money moves)")
     else:

@@ -2,12 +2,14 @@
 
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import Depends, Header, Path, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from engine.domain.outcomes import Refusal
-from gateway.auth import BUYING_ROLES, ROLES, Principal
-from gateway.problems import KINDS, MEDIA_TYPE, Problem
+from gateway.auth import BUYING_ROLES, DOOR_ROLES, PARTY_ROLES, ROLES, Principal
+from gateway.bodies import invalid
+from gateway.problems import KINDS, MEDIA_TYPE, FieldError, Problem
 from gateway.service import Service
 
 _bearer = HTTPBearer(
@@ -47,6 +49,9 @@ def principal_of(
 
 Known = Annotated[Principal, Security(principal_of, scopes=ROLES)]
 Organizer = Annotated[Principal, Security(principal_of, scopes=("organizer", "admin"))]
+DoorStaff = Annotated[Principal, Security(principal_of, scopes=DOOR_ROLES)]
+#: A booking's buyer and its organizer, not those who act for the organizer at the doors.
+Party = Annotated[Principal, Security(principal_of, scopes=PARTY_ROLES)]
 Admin = Annotated[Principal, Security(principal_of, scopes=("admin",))]
 Buyer = Annotated[Principal, Security(principal_of, scopes=BUYING_ROLES)]
 
@@ -79,6 +84,32 @@ IdempotencyKey = Annotated[
         description=IDEMPOTENCY_KEY_TEXT,
     ),
 ]
+
+
+async def no_body(request: Request) -> None:
+    """Return if a request says nothing in its body, where there is nothing to say.
+
+    Whoever sends something means something by it, which would not happen.
+
+    Raises:
+        Problem: `invalid_request`, `malformed_json`.
+    """
+    body = await request.body()
+    if not body:
+        return
+    try:
+        said = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Problem("malformed_json", str(error), (FieldError("", str(error)),)) from error
+    if not isinstance(said, dict):
+        raise invalid("", "The body must be empty, or an object without members")
+    if said:
+        pointer = "/" + next(iter(said)).replace("~", "~0").replace("/", "~1")
+        raise invalid(pointer, "is not known: nothing can be said here")
+
+
+#: For routes without a body; stands last, so that who may not ask hears that first.
+NoBody = Annotated[None, Depends(no_body)]
 
 IfNoneMatch = Annotated[
     str | None, Header(description="ETags that the client has; one that is current gets a 304.")
@@ -116,10 +147,19 @@ def headers(*names: str) -> dict[str, Any]:
 ASKING = ("event_not_found", "overloaded", "recovering", "event_halted", "store_unavailable")
 #: Problems of every route that needs a token.
 KNOWING = ("unauthenticated", "forbidden")
+#: Problems of every route that shows something of a booking.
+OF_BOOKING = (*KNOWING, Refusal.BOOKING_NOT_FOUND, *ASKING[1:])
 #: Problems of every route that reads a body.
 READING = ("malformed_json", "invalid_request")
 #: Problems that any request may meet.
-_EVERYWHERE = ("body_too_large", "rate_limited", "internal_error")
+_EVERYWHERE = (
+    "body_too_large",
+    "rate_limited",
+    "internal_error",
+    "malformed_request",
+    "request_timeout",
+    "headers_too_large",
+)
 #: Headers that go with a status.
 _HEADERS_OF = {
     401: headers("WWW-Authenticate"),

@@ -1,11 +1,14 @@
 """Events: created, read, listed, amended, paused."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Body, Query, Response
 from msgspec import UNSET, UnsetType
 
@@ -19,6 +22,7 @@ from engine.domain.commands import (
     PauseSale,
     ResumeSale,
 )
+from engine.domain.decision import may_manage
 from engine.domain.event import Allotment, Event, RefundPolicy, TicketType, Venue
 from engine.domain.ids import event_id as make_event_id
 from engine.domain.ids import is_event_id
@@ -26,6 +30,7 @@ from engine.domain.outcomes import EventShown, Refusal
 from engine.journal.catalogue import EventDocument
 from engine.journal.contract import Unavailable
 from engine.limits import AUDIT_SECONDS_MAX, LIST_MAX
+from gateway.auth import Principal
 from gateway.bodies import (
     AllotmentBody,
     EventBody,
@@ -36,6 +41,7 @@ from gateway.bodies import (
 )
 from gateway.event_views import EventList, EventView, event_view
 from gateway.idempotency import key_of
+from gateway.pointers import of_patch, pointed
 from gateway.problems import Problem
 from gateway.routes.common import (
     ASKING,
@@ -45,18 +51,25 @@ from gateway.routes.common import (
     EventId,
     IdempotencyKey,
     IfNoneMatch,
+    NoBody,
     Organizer,
     TheService,
     has_current,
     headers,
     problems,
 )
+from gateway.routes.controls import PauseBody, note_pause
 from gateway.service import Service, outcome_of
 from gateway.views import AuditView, maybe_unix_ms, unix_ms
 
 router = APIRouter(prefix="/api/v1/events", tags=["events"])
 
-_SALE_PROBLEMS = problems(*KNOWING, *ASKING, Refusal.EVENT_CANCELLED)
+#: Documentation of an answer with an ETag.
+_VERSIONED: dict[int | str, dict[str, Any]] = {
+    200: {"headers": headers("ETag")},
+    304: {"description": NOT_CHANGED, "headers": headers("ETag")},
+}
+_SALE_PROBLEMS = problems(*KNOWING, *READING, *ASKING, Refusal.EVENT_CANCELLED)
 
 
 @router.post(
@@ -94,14 +107,18 @@ async def create_event(
 
 
 @router.get(
-    "", response_model=EventList, responses=problems("invalid_request", "store_unavailable")
+    "",
+    response_model=EventList,
+    responses={**_VERSIONED, **problems("invalid_request", "store_unavailable")},
 )
 async def list_events(
     service: TheService,
+    response: Response,
     limit: Annotated[int, Query(ge=1, le=LIST_MAX)] = 20,
     starting_after: Annotated[str | None, Query(max_length=64)] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Any:
-    """List events that have not started, soonest first."""
+    """List events that have not started, soonest first. Its ETag changes with any of them."""
     try:
         after = None
         if starting_after is not None:
@@ -113,6 +130,10 @@ async def list_events(
         found = await service.catalogue.upcoming(now_ms, limit + 1, after)
     except Unavailable as error:
         raise Problem("store_unavailable") from error
+    etag = _version(found, limit)
+    if has_current(if_none_match, etag):
+        return Response(status_code=304, headers={"etag": etag})
+    response.headers["etag"] = etag
     data = [_view(document) for document in found[:limit]]
     return {"object": "list", "data": data, "has_more": len(found) > limit}
 
@@ -120,11 +141,7 @@ async def list_events(
 @router.get(
     "/{event_id}",
     response_model=EventView,
-    responses={
-        200: {"headers": headers("ETag")},
-        304: {"description": NOT_CHANGED, "headers": headers("ETag")},
-        **problems(Refusal.EVENT_NOT_FOUND, "store_unavailable"),
-    },
+    responses={**_VERSIONED, **problems(Refusal.EVENT_NOT_FOUND, "store_unavailable")},
 )
 async def read_event(
     event_id: EventId,
@@ -186,28 +203,47 @@ async def amend_event(
         capacities,
     )
     command = AmendEvent(principal.caller, changes)
-    return await _manage(service, event_id, command)
+    try:
+        return await _manage(service, event_id, command)
+    except Problem as problem:
+        raise pointed(problem, of_patch(body)) from problem
 
 
 @router.post("/{event_id}/pause", response_model=EventView, responses=_SALE_PROBLEMS)
-async def pause_sale(event_id: EventId, principal: Organizer, service: TheService) -> Any:
+async def pause_sale(
+    event_id: EventId,
+    principal: Organizer,
+    service: TheService,
+    body: Annotated[PauseBody | None, Body()] = None,
+) -> Any:
     """Stop new holds; what is held can still be paid."""
-    return await _manage(service, event_id, PauseSale(principal.caller))
+    return await _set_pause(
+        service, principal, "pause", PauseSale(principal.caller), event_id, body
+    )
 
 
 @router.post("/{event_id}/resume", response_model=EventView, responses=_SALE_PROBLEMS)
-async def resume_sale(event_id: EventId, principal: Organizer, service: TheService) -> Any:
+async def resume_sale(
+    event_id: EventId,
+    principal: Organizer,
+    service: TheService,
+    body: Annotated[PauseBody | None, Body()] = None,
+) -> Any:
     """Take new holds again."""
-    return await _manage(service, event_id, ResumeSale(principal.caller))
+    return await _set_pause(
+        service, principal, "resume", ResumeSale(principal.caller), event_id, body
+    )
 
 
 @router.post(
     "/{event_id}/cancel",
     status_code=202,
     response_model=EventView,
-    responses=problems(*KNOWING, *ASKING),
+    responses=problems(*KNOWING, *ASKING, *READING),
 )
-async def cancel_event(event_id: EventId, principal: Organizer, service: TheService) -> Any:
+async def cancel_event(
+    event_id: EventId, principal: Organizer, service: TheService, _nothing: NoBody
+) -> Any:
     """Call the event off: what is held is released, what is sold is refunded.
 
     The event's `cancellation` says how many bookings have not been seen to, its
@@ -242,6 +278,38 @@ async def _document(service: Service, event_id: str) -> EventDocument:
     if document is None:
         raise Problem(Refusal.EVENT_NOT_FOUND)
     return document
+
+
+async def _set_pause(
+    service: Service,
+    principal: Principal,
+    action: str,
+    command: Command,
+    event_id: str,
+    body: PauseBody | None,
+) -> Any:
+    """Pause or resume an event, and say who wants it before it is done.
+
+    Whoever cannot be named changes nothing; a line of something that then failed is followed
+    by one that says so, if the store can still be reached.
+    """
+    document = await _document(service, event_id)
+    if not may_manage(document.event, principal.caller):
+        raise Problem(Refusal.EVENT_NOT_FOUND)
+    await note_pause(service, principal, action, event_id, body)
+    try:
+        return await _manage(service, event_id, command)
+    except Problem:
+        with suppress(Problem):
+            await note_pause(service, principal, f"{action}_failed", event_id, body)
+        raise
+
+
+def _version(found: Sequence[EventDocument], limit: int) -> str:
+    """Return the ETag of a page of events: which they are, how they stand, and if others follow."""
+    versions = [(document.event.event_id, document.sequence) for document in found[:limit]]
+    content = msgspec.json.encode((versions, len(found) > limit))
+    return f'"{hashlib.blake2b(content, digest_size=15).hexdigest()}"'
 
 
 async def _manage(service: Service, event_id: str, command: Command) -> Any:

@@ -56,7 +56,8 @@ async def versions() -> dict[str, str]:
 async def prometheus(service: TheService) -> Response:
     """Show the metrics in Prometheus' text format."""
     metrics.WAITING.set(service.batcher.load.commands)
-    return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE)
+    await service.lookout.look()
+    return Response(metrics.exposition(service.lookout), media_type=metrics.CONTENT_TYPE)
 
 
 @router.get(
@@ -78,7 +79,7 @@ async def problem_page(
         "code": code,
         "title": kind.title,
         "status": kind.status,
-        "advice": kind.advice or "Change the request.",
+        "advice": kind.advice,
     }
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse(members)

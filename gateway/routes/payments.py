@@ -5,19 +5,23 @@ import time
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Query, Response
 from starlette.responses import JSONResponse
 
 from actors.payments.contract import Declined, DeskGone, NotNow, Opened
+from engine.domain.booking import EXPIRING
 from engine.domain.commands import OpenPayment, RequestRefund
 from engine.domain.ids import request_id
 from engine.domain.outcomes import PaymentShown, Refusal, Shown, UnsettledPayment
 from engine.domain.payment import Part
 from engine.limits import PAYMENT_DEADLINE_MS
+from engine.store.contract import Contact
+from gateway.auth import Principal
 from gateway.bodies import PaymentBody, RefundBody, invalid
 from gateway.idempotency import key_of
+from gateway.pointers import of_refund, pointed
 from gateway.problems import Problem, jittered
-from gateway.routes.bookings import ask_about, view_of
+from gateway.routes.bookings import ask_about, read, view_of
 from gateway.routes.common import (
     ASKING,
     KNOWING,
@@ -26,8 +30,10 @@ from gateway.routes.common import (
     BookingId,
     Buyer,
     IdempotencyKey,
-    Known,
+    NoBody,
+    Party,
     TheService,
+    headers,
     problems,
 )
 from gateway.service import Service
@@ -50,6 +56,7 @@ router = APIRouter(prefix="/api/v1", tags=["payments"])
             *READING,
             Refusal.BOOKING_NOT_FOUND,
             Refusal.NOT_PAYABLE,
+            "invalid_idempotency_key",
             "payment_refused",
             "payments_unavailable",
             *ASKING[1:],
@@ -60,13 +67,16 @@ async def open_payment(
     booking_id: BookingId,
     principal: Buyer,
     service: TheService,
-    _body: Annotated[PaymentBody | None, Body()] = None,
+    body: Annotated[PaymentBody | None, Body()] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Any:
     """Begin to pay for a hold, or go on: there is one payment for each booking.
 
-    The time to pay begins when this is answered: what Stripe took to answer is added to
-    the hold. A free booking is confirmed at once.
+    What Stripe takes to answer is added to the hold. If the hold's own time is up before
+    Stripe has answered, it is too late: 409 `not_payable`. A free booking is confirmed at once.
     """
+    key_of(idempotency_key)  # nothing depends on it, but it has to be one
+    await _keep_contact(booking_id, principal, service, body or PaymentBody())
     command = OpenPayment(booking_id, principal.caller)
     outcome, _ = await ask_about(booking_id, service, command)
     if isinstance(outcome, Shown):
@@ -89,6 +99,35 @@ async def open_payment(
     }
 
 
+async def _keep_contact(
+    booking_id: str, principal: Principal, service: Service, body: PaymentBody
+) -> None:
+    """Keep where the buyer is reached, before anything happens that they have to hear of.
+
+    Raises:
+        Problem: it says something that cannot be so; nothing was kept.
+    """
+    given = body.contact
+    email = principal.email if given is None else given.email
+    if email is None:
+        if body.holders:
+            raise invalid("/contact", "is needed where holders are named: no address is known")
+        return
+    shown = await read(service, booking_id, principal)
+    booking = shown.booking
+    if booking.customer != principal.sub or booking.status not in EXPIRING:
+        return  # whatever is asked, it will be refused or change nothing
+    if len(body.holders) > booking.units:
+        raise invalid("/holders", f"names more people than there are tickets: {booking.units}")
+    contact = Contact(
+        email,
+        (given and given.name) or principal.name,
+        (given and given.locale) or principal.locale,
+        tuple(body.holders),
+    )
+    await service.books.keep_contact(booking_id, contact)
+
+
 async def _open_at_stripe(unsettled: UnsettledPayment, service: Service) -> Opened:
     try:
         async with asyncio.timeout(PAYMENT_DEADLINE_MS / 1_000):
@@ -106,28 +145,33 @@ async def _open_at_stripe(unsettled: UnsettledPayment, service: Service) -> Open
     "/bookings/{booking_id}/refund",
     status_code=202,
     response_model=BookingView,
-    responses=problems(
-        *KNOWING,
-        *READING,
-        Refusal.BOOKING_NOT_FOUND,
-        Refusal.UNKNOWN_TICKET_TYPE,
-        Refusal.REFUND_NOT_ALLOWED,
-        Refusal.IDEMPOTENCY_KEY_REUSED,
-        "invalid_idempotency_key",
-        *ASKING[1:],
-    ),
+    responses={
+        202: {"headers": headers("Idempotent-Replayed")},
+        **problems(
+            *KNOWING,
+            *READING,
+            Refusal.BOOKING_NOT_FOUND,
+            Refusal.UNKNOWN_TICKET_TYPE,
+            Refusal.REFUND_NOT_ALLOWED,
+            Refusal.IDEMPOTENCY_KEY_REUSED,
+            "invalid_idempotency_key",
+            *ASKING[1:],
+        ),
+    },
 )
 async def refund_booking(
     booking_id: BookingId,
-    principal: Known,
+    principal: Party,
     service: TheService,
+    response: Response,
     body: Annotated[RefundBody | None, Body()] = None,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
     """Ask for the money of a booking, or of some of its tickets.
 
     A buyer may within the event's refund policy, its organizer at any time and in full. The
-    stock is on sale again once Stripe has sent the money.
+    stock is on sale again once Stripe has sent the money. A repeat under the same key gives
+    nothing back once more, however late it comes: it shows the booking as it stands.
     """
     parts: list[Part] = []
     for index, item in enumerate([] if body is None else body.items):
@@ -139,19 +183,25 @@ async def refund_booking(
         named = key_of(idempotency_key)
         key = request_id(service.id_key, booking_id, principal.sub, named)
     command = RequestRefund(booking_id, principal.caller, tuple(parts), key)
-    outcome, _ = await ask_about(booking_id, service, command)
+    try:
+        outcome, _ = await ask_about(booking_id, service, command)
+    except Problem as problem:
+        raise pointed(problem, of_refund([] if body is None else body.items)) from problem
     assert isinstance(outcome, Shown)
+    if outcome.replayed:
+        response.headers["idempotent-replayed"] = "true"
     return view_of(outcome)
 
 
 @router.post(
     "/payments/reconcile",
     response_model=ReconciliationView,
-    responses=problems(*KNOWING, "invalid_request", "payments_unavailable"),
+    responses=problems(*KNOWING, *READING, "payments_unavailable"),
 )
 async def reconcile(
     principal: Admin,
     service: TheService,
+    _nothing: NoBody,
     since_hours: Annotated[int, Query(ge=0, le=MAX_HOURS)] = 72,
 ) -> Any:
     """Compare every payment that is open, or was opened lately, with Stripe, and repair.

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -20,6 +20,7 @@ from engine.domain.tickets import (
     TicketStatus,
     booking_of_ticket,
     is_ticket_id,
+    place_of_ticket,
     tickets_of,
 )
 from engine.journal.catalogue import EventDocument
@@ -34,7 +35,9 @@ from gateway.routes.common import (
     ASKING,
     KNOWING,
     NOT_CHANGED,
+    OF_BOOKING,
     BookingId,
+    Buyer,
     IfNoneMatch,
     Known,
     TheService,
@@ -48,7 +51,6 @@ from gateway.views import TicketList, TicketView
 
 router = APIRouter(prefix="/api/v1", tags=["tickets"])
 
-_OF_BOOKING = (*KNOWING, Refusal.BOOKING_NOT_FOUND, *ASKING[1:])
 _OF_TICKET = (*KNOWING, "ticket_not_found", *ASKING[1:])
 #: May be kept by whoever it was made for, who asks each time whether it still holds good:
 #: a ticket may be void a minute later.
@@ -83,7 +85,7 @@ def _file(media_type: str, *codes: str | Refusal) -> dict[str, Any]:
 @router.get(
     "/bookings/{booking_id}/tickets",
     response_model=TicketList,
-    responses=problems(*_OF_BOOKING, "invalid_request"),
+    responses=problems(*OF_BOOKING, "invalid_request"),
 )
 async def list_tickets(
     booking_id: BookingId,
@@ -115,20 +117,20 @@ async def read_ticket(ticket_id: TicketId, principal: Known, service: TheService
     return _view(service, issued, ticket)
 
 
-# -- files of one ticket -----------------------------------------------------------
+# -- files of one ticket: for its buyer alone --------------------------------------
 
 
 @router.get("/tickets/{ticket_id}/qr.svg", **_file("image/svg+xml", *_OF_TICKET, "ticket_void"))
 async def draw_svg(
     ticket_id: TicketId,
-    principal: Known,
+    principal: Buyer,
     service: TheService,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Draw a ticket's QR code as an image of any size."""
     issued, ticket = await _valid_ticket(service, ticket_id, principal)
     payload = service.ticketing.payload(ticket, issued.booking.customer)
-    number = service.ticketing.number(ticket)
+    number = service.ticketing.number(ticket.ticket_id)
     return await _answer(
         service,
         _File("image/svg+xml", f"{number}.svg", f"{payload}\n{number}".encode()),
@@ -140,14 +142,14 @@ async def draw_svg(
 @router.get("/tickets/{ticket_id}/qr.png", **_file("image/png", *_OF_TICKET, "ticket_void"))
 async def draw_png(
     ticket_id: TicketId,
-    principal: Known,
+    principal: Buyer,
     service: TheService,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Draw a ticket's QR code as an image of 450 by 450 pixels."""
     issued, ticket = await _valid_ticket(service, ticket_id, principal)
     payload = service.ticketing.payload(ticket, issued.booking.customer)
-    number = service.ticketing.number(ticket)
+    number = service.ticketing.number(ticket.ticket_id)
     return await _answer(
         service,
         _File("image/png", f"{number}.png", payload.encode()),
@@ -162,31 +164,31 @@ async def draw_png(
 )
 async def draw_ticket(
     ticket_id: TicketId,
-    principal: Known,
+    principal: Buyer,
     service: TheService,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Draw a ticket to be printed or shown."""
     issued, ticket = await _valid_ticket(service, ticket_id, principal)
-    name = f"ticket-{service.ticketing.number(ticket)}.pdf"
+    name = f"ticket-{service.ticketing.number(ticket.ticket_id)}.pdf"
     return await _paper(service, issued, (ticket,), name, if_none_match)
 
 
-# -- files of a booking ------------------------------------------------------------
+# -- files of a booking: for its buyer alone ---------------------------------------
 
 
 @router.get(
     "/bookings/{booking_id}/tickets.pdf",
-    **_file("application/pdf", *_OF_BOOKING, "not_issued", "ticket_void", "too_many_tickets"),
+    **_file("application/pdf", *OF_BOOKING, "not_issued", "ticket_void", "too_many_tickets"),
 )
 async def draw_tickets(
     booking_id: BookingId,
-    principal: Known,
+    principal: Buyer,
     service: TheService,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Draw all tickets of a booking that admit somebody, a page for each."""
-    issued = await _issued(service, booking_id, principal)
+    issued = await _own(service, booking_id, principal)
     valid = _valid(issued)
     if len(valid) > PDF_TICKETS_MAX:
         raise Problem("too_many_tickets")
@@ -195,17 +197,17 @@ async def draw_tickets(
 
 @router.get(
     "/bookings/{booking_id}/calendar.ics",
-    **_file("text/calendar", *_OF_BOOKING, "not_issued", "ticket_void"),
+    **_file("text/calendar", *OF_BOOKING, "not_issued", "ticket_void"),
 )
 async def draw_calendar(
     booking_id: BookingId,
-    principal: Known,
+    principal: Buyer,
     service: TheService,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Give an entry for the buyer's calendar."""
-    issued = await _issued(service, booking_id, principal)
-    numbers = tuple(service.ticketing.number(ticket) for ticket in _valid(issued))
+    issued = await _own(service, booking_id, principal)
+    numbers = tuple(service.ticketing.number(ticket.ticket_id) for ticket in _valid(issued))
     event, issued_at_ms = issued.event, _issued_at_ms(issued.booking)
     content = msgspec.json.encode((event, booking_id, numbers, issued_at_ms))
     return await _answer(
@@ -225,12 +227,14 @@ async def _paper(
 ) -> Response:
     event, issued_at_ms = issued.event, _issued_at_ms(issued.booking)
     kinds = {kind.code: kind.name for kind in event.ticket_types}
+    contact = await service.books.contact(issued.booking.booking_id)
     sheets = tuple(
         paper.Sheet(
-            service.ticketing.number(ticket),
+            service.ticketing.number(ticket.ticket_id),
             service.ticketing.payload(ticket, issued.booking.customer),
             kinds[ticket.ticket_type],
             ticket.seat,
+            None if contact is None else contact.holder(place_of_ticket(ticket.ticket_id)),
         )
         for ticket in tickets
     )
@@ -256,7 +260,7 @@ def _valid(issued: _Issued) -> tuple[Ticket, ...]:
     """
     if not issued.tickets:
         raise Problem("not_issued")
-    valid = tuple(ticket for ticket in issued.tickets if ticket.status is TicketStatus.ACTIVE)
+    valid = tuple(ticket for ticket in issued.tickets if ticket.status is not TicketStatus.VOID)
     if not valid:
         raise Problem("ticket_void")
     return valid
@@ -313,6 +317,18 @@ async def _issued(service: Service, booking_id: str, principal: Principal) -> _I
     return _Issued(shown.booking, document.event, tickets)
 
 
+async def _own(service: Service, booking_id: str, principal: Principal) -> _Issued:
+    """Return a booking's tickets to its buyer: who carries a file of one is let in.
+
+    Raises:
+        Problem: `booking_not_found`, also to its organizer; or no answer in time.
+    """
+    issued = await _issued(service, booking_id, principal)
+    if issued.booking.customer != principal.sub:
+        raise Problem(Refusal.BOOKING_NOT_FOUND)
+    return issued
+
+
 async def _document(service: Service, booking_id: str) -> EventDocument | None:
     if not is_booking_id(booking_id):
         return None
@@ -322,7 +338,12 @@ async def _document(service: Service, booking_id: str) -> EventDocument | None:
         raise Problem("store_unavailable") from error
 
 
-async def _ticket(service: Service, ticket_id: str, principal: Principal) -> tuple[_Issued, Ticket]:
+async def _ticket(
+    service: Service,
+    ticket_id: str,
+    principal: Principal,
+    find: Callable[[Service, str, Principal], Awaitable[_Issued]] = _issued,
+) -> tuple[_Issued, Ticket]:
     """Return a ticket to whoever may see its booking.
 
     Raises:
@@ -331,7 +352,7 @@ async def _ticket(service: Service, ticket_id: str, principal: Principal) -> tup
     if not is_ticket_id(ticket_id):
         raise Problem("ticket_not_found")
     try:
-        issued = await _issued(service, booking_of_ticket(ticket_id), principal)
+        issued = await find(service, booking_of_ticket(ticket_id), principal)
     except Problem as problem:
         if problem.code == Refusal.BOOKING_NOT_FOUND:
             raise Problem("ticket_not_found") from problem
@@ -345,23 +366,23 @@ async def _ticket(service: Service, ticket_id: str, principal: Principal) -> tup
 async def _valid_ticket(
     service: Service, ticket_id: str, principal: Principal
 ) -> tuple[_Issued, Ticket]:
-    """Return a ticket that admits somebody. Raises Problem `ticket_void` besides."""
-    issued, ticket = await _ticket(service, ticket_id, principal)
-    if ticket.status is not TicketStatus.ACTIVE:
+    """Return a ticket that admits somebody to its buyer. Raises Problem `ticket_void` besides."""
+    issued, ticket = await _ticket(service, ticket_id, principal, _own)
+    if ticket.status is TicketStatus.VOID:
         raise Problem("ticket_void")
     return issued, ticket
 
 
 def _view(service: Service, issued: _Issued, ticket: Ticket) -> TicketView:
     ticketing = service.ticketing
-    active = ticket.status is TicketStatus.ACTIVE
+    void = ticket.status is TicketStatus.VOID
     return {
         "id": ticket.ticket_id,
-        "number": ticketing.number(ticket),
+        "number": ticketing.number(ticket.ticket_id),
         "booking_id": issued.booking.booking_id,
         "event_id": issued.event.event_id,
         "ticket_type": ticket.ticket_type,
         "seat": ticket.seat,
         "status": ticket.status.value,
-        "qr": ticketing.payload(ticket, issued.booking.customer) if active else None,
+        "qr": None if void else ticketing.payload(ticket, issued.booking.customer),
     }

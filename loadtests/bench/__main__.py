@@ -21,31 +21,50 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from loadtests.bench import payments, report, rounds, verdict
+from loadtests.bench import (
+    document,
+    doors,
+    growth,
+    html,
+    markdown,
+    offered,
+    payments,
+    report,
+    rounds,
+    sellout,
+)
+from loadtests.bench.found import Found
 from loadtests.bench.payments import Payments
-from loadtests.bench.rounds import Measured, PaymentsPlan, Plan
-from loadtests.bench.servers import BenchFailed
+from loadtests.bench.peers import why_no_postgres
+from loadtests.bench.processes import BenchFailed
+from loadtests.bench.rounds import DoorsPlan, GrowthPlan, OfferedPlan, PaymentsPlan, Plan
 from loadtests.crowd import LoadFailed
 
 _FULL = Plan(
     rounds=5,
-    seconds=3.0,
-    warmup_seconds=1.0,
-    connections=(64, 256),
+    seconds=2.0,
+    warmup_seconds=0.7,
+    connections=(256,),
     buyers=5_000,
     payments=PaymentsPlan(
-        per_second=100.0, rounds=4, seconds=5.0, closed_loop_seconds=5.0, payers=16
+        per_second=100.0, rounds=3, seconds=5.0, closed_loop_seconds=5.0, payers=16
     ),
+    doors=DoorsPlan(rounds=3, tickets=60_000),
+    offered=OfferedPlan(1_024, (0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 2.0, 10.0)),
+    growth=GrowthPlan(rounds=3, events=(1, 8, 64), connections=1_024),
 )
 _QUICK = Plan(
     rounds=1,
-    seconds=0.6,
-    warmup_seconds=0.4,
+    seconds=0.4,
+    warmup_seconds=0.2,
     connections=(64,),
     buyers=500,
     payments=PaymentsPlan(
         per_second=100.0, rounds=1, seconds=1.0, closed_loop_seconds=1.0, payers=8
     ),
+    doors=DoorsPlan(rounds=1, tickets=6_000),
+    offered=OfferedPlan(512, (0.5, 10.0)),
+    growth=GrowthPlan(rounds=1, events=(1, 4), connections=64),
 )
 _IN_PROCESS = ("decisions", "replay", "memory", "snapshot_stall", "recovery")
 
@@ -58,8 +77,11 @@ def main() -> int:
     """Measure, show, keep; return the exit status."""
     options = _options()
     plan = _QUICK if options.quick else _FULL
-    judged = not (options.no_verdict or options.quick)
+    judged = not options.quick
     about = report.machine()
+    missing = why_no_postgres()
+    if missing is not None:
+        console.print(f"[yellow]Its peers over PostgreSQL are left out: {missing}[/]")
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -67,7 +89,7 @@ def main() -> int:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=len(_IN_PROCESS) + plan.steps + payments.steps(plan))
+        task = bar.add_task("starting", total=_steps(plan))
 
         def progress(what: str, done: float) -> None:
             bar.update(task, description=what, completed=done)
@@ -78,48 +100,76 @@ def main() -> int:
         }
         progress("starting everybody", len(_IN_PROCESS))
         with tempfile.TemporaryDirectory(prefix="onsale-bench-") as directory:
-            measured, paid, durability = _rounds(Path(directory), plan, progress)
-    findings = [
-        *verdict.of_rounds(measured),
-        *verdict.of_payments(paid),
-        *verdict.of_inprocess(found),
-    ]
-    console.print(report.rates(measured), report.paid(paid, plan.payments.per_second))
-    console.print(report.parts(found))
-    console.print(report.findings_table(findings, verdict=judged))
-    faults = sorted({f"{item.contender}: {item.fault}" for item in measured if item.fault})
-    faults += payments.faults(paid)
-    for fault in faults:
-        console.print(f"[bold red]{fault}[/]")
-    disturbed = report.disturbance(measured)
-    if disturbed:
-        console.print(f"[yellow]{disturbed}[/]")
-    everything = report.Found(measured, paid, found)
-    path = report.write(options.output, plan, durability, everything, findings, about)
-    console.print(f"Durability: {durability}. Everything is in {path}.")
-    return int(bool(faults) or (judged and not all(finding.met for finding in findings)))
+            everything = _together(Path(directory), plan, found, progress)
+    kept = document.document(plan, everything, about, judged=judged)
+    report.show(console, kept)
+    path = document.write(options.output, kept)
+    path.with_suffix(".md").write_text(markdown.page(kept))
+    path.with_suffix(".html").write_text(html.page(kept))
+    console.print(f"Durability: {everything.durability}. Everything is in {path}, .md and .html.")
+    missed = judged and not all(finding.met for finding in kept.verdict)
+    return int((missed and not options.no_verdict) or bool(everything.faults))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="onsale bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="half a minute, no verdict")
+    parser.add_argument("--quick", action="store_true", help="a minute, no verdict")
     parser.add_argument("--no-verdict", action="store_true", help="status 0 whatever is found")
     parser.add_argument("--output", type=Path, default=Path("bench-results"))
     return parser.parse_args()
 
 
-def _rounds(
-    directory: Path, plan: Plan, progress: Callable[[str, float], None]
-) -> tuple[list[Measured], Payments, str]:
+def _together(
+    directory: Path,
+    plan: Plan,
+    in_process: dict[str, dict[str, Any]],
+    progress: Callable[[str, float], None],
+) -> Found:
+    """Measure what runs together: the service, its peers, and the crowds."""
     before = len(_IN_PROCESS)
-    with rounds.contest(directory, plan) as contest:
+
+    def onwards(what: str, done: float) -> None:
+        progress(what, before + done)
+
+    def place(part: str) -> Path:
+        made = directory / part
+        made.mkdir()
+        return made
+
+    with rounds.contest(place("rounds"), plan) as contest:
+        progress("sell-outs", before)
+        sold_out = sellout.of_everybody(contest)
         progress("buyers who pay", before)
         whole = payments.end_to_end(contest, plan)
-        run = rounds.run(contest, plan, lambda what, done: progress(what, before + done))
-        measured = list(run)
+        measured = list(rounds.run(contest, plan, onwards))
         before += plan.steps
-        paid = payments.run(contest, plan, lambda what, done: progress(what, before + done))
-        return measured, Payments(whole, paid), contest.service.durability
+        paid = payments.run(contest, plan, onwards)
+        before += payments.steps(plan)
+        durability, absent = contest.service.durability, contest.peers.absent
+    with rounds.alone(place("doors"), plan) as contest:
+        scanned = doors.run(contest, plan, onwards)
+        before += doors.steps(plan)
+    with rounds.alone(place("offered"), plan) as contest:
+        by_the_clock = offered.run(contest, plan, onwards)
+        before += offered.steps(plan)
+    with rounds.alone(place("growth"), plan) as contest:
+        grown = growth.run(contest, plan, onwards)
+    return Found(
+        durability,
+        absent,
+        sold_out,
+        measured,
+        Payments(whole, paid),
+        scanned,
+        by_the_clock,
+        grown,
+        in_process,
+    )
+
+
+def _steps(plan: Plan) -> int:
+    beside = payments.steps(plan) + doors.steps(plan)
+    return len(_IN_PROCESS) + plan.steps + beside + offered.steps(plan) + growth.steps(plan)
 
 
 def _advance(tell: Callable[[str, float], None], name: str, before: int, share: float) -> None:

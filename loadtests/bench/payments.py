@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from msgspec import Struct
 
 from loadtests.bench import rounds
+from loadtests.bench.processes import BenchFailed
 from loadtests.bench.rounds import Contest, Plan
-from loadtests.bench.servers import BenchFailed
 from loadtests.crowd import Latency, Result, run_crowd
 from loadtests.payers import Delivered, run_buying, run_delivering
 

@@ -8,22 +8,35 @@ from typing import Any
 from msgspec import Struct
 
 from loadtests.bench import servers
+from loadtests.bench.peers import (
+    CONDITIONAL,
+    ECHO,
+    FOR_UPDATE,
+    LUA,
+    LUA_RAW,
+    RAW,
+    RAY_CALL,
+    RAY_CALL_PLAIN,
+    SKIP_LOCKED,
+    Peers,
+    only_echo,
+    peers,
+)
 from loadtests.bench.servers import Onsale
 from loadtests.bench.shop import Shop
 from loadtests.crowd import Result, Spec, Template, run_crowd
 
 #: Same for everybody.
-BODY = '{"items":[{"ticket_type":"ga","quantity":2}]}'
+BODY = '{"items":[{"ticket_type":"ga","quantity":1}]}'
 
 DURABLE = "durable hold"
-ECHO = "FastAPI echo"
-#: The peer that calls its actor for each hold, tuned as well as it can be, and as written first.
-RAY_CALL = "Ray call per hold, shared fsync"
-RAY_CALL_PLAIN = "Ray call per hold, plain actor"
 REFUSAL = "refusal, sold out"
 #: What Stripe says of a payment, verified and durable.
 WEBHOOK = "webhook, kept"
-CONTENDERS = (DURABLE, ECHO, RAY_CALL, RAY_CALL_PLAIN, REFUSAL, WEBHOOK)
+CONTENDERS = (
+    *(DURABLE, FOR_UPDATE, CONDITIONAL, SKIP_LOCKED, LUA, LUA_RAW, RAY_CALL_PLAIN, RAY_CALL),
+    *(ECHO, RAW, REFUSAL, WEBHOOK),
+)
 _EXPECTED = {REFUSAL: "409", WEBHOOK: "200"}
 
 
@@ -45,6 +58,28 @@ class PaymentsPlan(Struct, frozen=True):
     payers: int
 
 
+class DoorsPlan(Struct, frozen=True):
+    """How much is measured at the doors: rounds, and tickets scanned in each at most."""
+
+    rounds: int
+    tickets: int
+
+
+class OfferedPlan(Struct, frozen=True):
+    """How much is measured by the clock: connections, and paces as shares of the capacity."""
+
+    connections: int
+    shares: tuple[float, ...]
+
+
+class GrowthPlan(Struct, frozen=True):
+    """How much is measured of many events at once: rounds, how many events, connections."""
+
+    rounds: int
+    events: tuple[int, ...]
+    connections: int
+
+
 class Plan(Struct, frozen=True):
     """How much is measured."""
 
@@ -54,6 +89,9 @@ class Plan(Struct, frozen=True):
     connections: tuple[int, ...]
     buyers: int
     payments: PaymentsPlan
+    doors: DoorsPlan
+    offered: OfferedPlan
+    growth: GrowthPlan
 
     @property
     def steps(self) -> int:
@@ -62,16 +100,19 @@ class Plan(Struct, frozen=True):
 
 
 class Measured(Struct, frozen=True):
-    """One contender in one round."""
+    """One contender in one round. `miscounted`: what it keeps is not what it granted."""
 
     contender: str
     round: int
     connections: int
     result: Result
+    miscounted: str | None = None
 
     @property
     def fault(self) -> str | None:
         """What makes this measurement one of something else, None if nothing does."""
+        if self.miscounted:
+            return self.miscounted
         expected = _EXPECTED.get(self.contender, "201")
         others = {status: n for status, n in self.result.statuses.items() if status != expected}
         if self.result.unknown:
@@ -83,8 +124,7 @@ class Contest(Struct, frozen=True):
     """Everybody, running."""
 
     service: Onsale
-    echo_port: int
-    ray_port: int
+    peers: Peers
     sold_out: str
     shop: Shop
 
@@ -94,11 +134,25 @@ def contest(directory: Path, plan: Plan) -> Iterator[Contest]:
     """Start everybody; all of them run all the time, so that nobody has the machine alone."""
     with ExitStack() as started:
         service = started.enter_context(servers.onsale(directory, plan.buyers))
-        echo_port = started.enter_context(servers.echo(directory))
-        ray_port = started.enter_context(servers.ray_calls(directory, service))
-        sold_out = servers.create_event(service, "Sold out", 2)
-        servers.hold(service, sold_out, 2)
-        yield Contest(service, echo_port, ray_port, sold_out, Shop(service))
+        others = started.enter_context(peers(directory, service))
+        yield _ready(service, others)
+
+
+@contextmanager
+def alone(directory: Path, plan: Plan) -> Iterator[Contest]:
+    """Start a service, and of its peers only the echo.
+
+    For what is measured in many events: no owner of an earlier part is awake beside them.
+    """
+    with ExitStack() as started:
+        service = started.enter_context(servers.onsale(directory, plan.buyers))
+        yield _ready(service, started.enter_context(only_echo(directory)))
+
+
+def _ready(service: Onsale, others: Peers) -> Contest:
+    sold_out = servers.create_event(service, "Sold out", 2)
+    servers.hold(service, sold_out, 2)
+    return Contest(service, others, sold_out, Shop(service))
 
 
 def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) -> Iterator[Measured]:
@@ -111,54 +165,67 @@ def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) ->
     """
     contest.shop.withhold()
     webhooks = contest.shop.webhooks()
+    present = [name for name in CONTENDERS if name not in contest.peers.absent]
     done = 0
     for number in range(1, plan.rounds + 1):
         for connections in plan.connections:
-            for contender in CONTENDERS if number % 2 else reversed(CONTENDERS):
+            for contender in present if number % 2 else reversed(present):
                 progress(f"{contender}, {connections} connections", done)
+                miscounted = None
                 if contender == WEBHOOK:
-                    spec = _load(contest.service, plan, connections, webhooks=webhooks)
-                else:
-                    spec = _spec(contest, contender, plan, connections)
-                result = run_crowd(spec)
-                if contender == WEBHOOK:
+                    result = run_crowd(load(contest.service, plan, connections, webhooks=webhooks))
                     contest.shop.settle()  # what was taken in is work for nobody else's round
+                elif contender in contest.peers.running:
+                    result, miscounted = _peer(contest, contender, plan, connections)
+                else:
+                    result = run_crowd(_ours(contest, contender, plan, connections))
                 done += 1
-                yield Measured(contender, number, connections, result)
+                yield Measured(contender, number, connections, result, miscounted)
 
 
-def _spec(contest: Contest, contender: str, plan: Plan, connections: int) -> Spec:
-    service = contest.service
-    event_id, port, prefix = contest.sold_out, service.port, ""
-    if contender == DURABLE:
-        # A new event each time, so that no round begins with the bookings of another.
-        event_id = contest.shop.new_event()
-    elif contender == ECHO:
-        port = contest.echo_port
-    elif contender == RAY_CALL:
-        port = contest.ray_port
-    elif contender == RAY_CALL_PLAIN:
-        port, prefix = contest.ray_port, "/plain"
+def _peer(
+    contest: Contest, contender: str, plan: Plan, connections: int
+) -> tuple[Result, str | None]:
+    """Measure a peer; also tell what is wrong with what it has stored."""
+    peer = contest.peers.running[contender]
+    event_id = peer.new_event()
+    path = f"{peer.event_path(event_id)}/holds"
+    template = Template("POST", path, BODY, contest.service.buyers, idempotency_keys=True)
+    result = run_crowd(load(contest.service, plan, connections, port=peer.port, template=template))
+    return result, peer.miscounted(event_id, result.granted)
+
+
+def _ours(contest: Contest, contender: str, plan: Plan, connections: int) -> Spec:
+    # A new event each time, so that no round begins with the bookings of another.
+    event_id = contest.sold_out if contender == REFUSAL else contest.shop.new_event()
     template = Template(
         "POST",
-        f"{prefix}/api/v1/events/{event_id}/holds",
+        f"/api/v1/events/{event_id}/holds",
         BODY,
-        service.buyers,
+        contest.service.buyers,
         # A refusal may only come from the gateway's own knowledge where a request cannot
         # be the repeat of one that was granted.
         idempotency_keys=contender != REFUSAL,
     )
-    return _load(service, plan, connections, port=port, template=template)
+    return load(contest.service, plan, connections, template=template)
 
 
 def holds(contest: Contest, plan: Plan, event_id: str) -> Spec:
     """Return the load of durable holds, at most connections."""
     path = f"/api/v1/events/{event_id}/holds"
     template = Template("POST", path, BODY, contest.service.buyers, idempotency_keys=True)
-    return _load(contest.service, plan, max(plan.connections), template=template)
+    return load(contest.service, plan, max(plan.connections), template=template)
 
 
-def _load(service: Onsale, plan: Plan, connections: int, **asked: Any) -> Spec:
+def echo(contest: Contest, plan: Plan) -> Spec:
+    """Return the load of the echo, at most connections."""
+    peer = contest.peers.running[ECHO]
+    template = Template("POST", f"{peer.event_path('any')}/holds", BODY, contest.service.buyers)
+    return load(contest.service, plan, max(plan.connections), port=peer.port, template=template)
+
+
+def load(service: Onsale, plan: Plan, connections: int, **asked: Any) -> Spec:
+    """Return a load on the service, or on another port, of the plan's length."""
     return Spec(
         **{"host": service.host, "port": service.port, **asked},
         connections=connections,

@@ -1,9 +1,9 @@
-"""The servers of a benchmark, each in processes of its own, started before and ended after."""
+"""The service under test, and what the benchmark asks it for beside the load."""
 
 import http.client
 import json
 import os
-import socket
+import secrets
 import subprocess
 import sys
 import time
@@ -16,16 +16,22 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-_START_SECONDS = 90.0
-_STOP_SECONDS = 20.0
-_HOST = "127.0.0.1"
+from loadtests.bench.processes import (
+    HOST,
+    START_SECONDS,
+    BenchFailed,
+    free_port,
+    listening,
+    process,
+    wait_until,
+)
+from loadtests.signature import sign
+
 #: Of the sandbox, where no money moves.
 API_KEY = "sk_test_bench"
+#: Who scan tickets.
+_STAFF = 20
 _WEBHOOK_SECRET = "whsec_bench"  # noqa: S105 - of a server that ends with the benchmark
-
-
-class BenchFailed(Exception):
-    """The benchmark cannot go on. Argument: why."""
 
 
 class Onsale(Struct, frozen=True):
@@ -44,6 +50,7 @@ class Onsale(Struct, frozen=True):
     data_dir: Path
     organizer: str
     buyers: list[str]
+    staff: list[str]
 
     @property
     def url(self) -> str:
@@ -52,15 +59,16 @@ class Onsale(Struct, frozen=True):
 
 
 @contextmanager
-def onsale(directory: Path, buyers: int) -> Iterator[Onsale]:
+def onsale(directory: Path, buyers: int, smtp_url: str | None = None) -> Iterator[Onsale]:
     """Run the whole service with one gateway, embedded store and local Ray, limits off.
 
-    Its payments go to a sandbox of the benchmark's, at any pace.
+    Its payments go to a sandbox of the benchmark's, at any pace. Buyers have an address, and
+    are written to, where there is a mail server.
 
     Raises:
         BenchFailed: it did not start.
     """
-    data_dir, port = directory / "onsale", _free_port()
+    data_dir, port = directory / "onsale", free_port()
     # What is measured is this machine by itself, so that every run is the same.
     foreign = {"ONSALE_REDIS_URL", "RAY_ADDRESS", "ONSALE_DATABASE_URL"}
     environment = {name: value for name, value in os.environ.items() if name not in foreign}
@@ -74,18 +82,21 @@ def onsale(directory: Path, buyers: int) -> Iterator[Onsale]:
         "STRIPE_PUBLISHABLE_KEY": API_KEY.replace("sk_", "pk_", 1),
         "STRIPE_WEBHOOK_SECRET": _WEBHOOK_SECRET,
     }
-    up = [sys.executable, "-m", "gateway.cli.main", "up", "--host", _HOST, "--port", str(port)]
+    if smtp_url is not None:
+        environment["ONSALE_SMTP_URL"] = smtp_url
+    email = [] if smtp_url is None else ["--email", "buyer@example.org"]
+    up = [sys.executable, "-m", "gateway.cli.main", "up", "--host", HOST, "--port", str(port)]
     with (
-        _sandbox(directory, f"http://{_HOST}:{port}") as sandbox_url,
-        _process(
+        _sandbox(directory, f"http://{HOST}:{port}") as sandbox_url,
+        process(
             up, directory / "onsale.log", environment | {"STRIPE_API_BASE": sandbox_url}
-        ) as process,
+        ) as started,
     ):
         told = data_dir / "runtime.json"
-        _await(told.exists, process, directory / "onsale.log")
+        wait_until(told.exists, started, directory / "onsale.log")
         runtime = json.loads(told.read_bytes())
         yield Onsale(
-            _HOST,
+            HOST,
             port,
             sandbox_url,
             _WEBHOOK_SECRET,
@@ -94,149 +105,129 @@ def onsale(directory: Path, buyers: int) -> Iterator[Onsale]:
             runtime["ray_address"],
             data_dir,
             _tokens(environment, "organizer", "bench", 1)[0],
-            _tokens(environment, "buyer", "buyer", buyers),
+            _tokens(environment, "buyer", "buyer", buyers, *email),
+            _tokens(environment, "staff", "gate", _STAFF, "--org", "bench"),
         )
 
 
 @contextmanager
 def _sandbox(directory: Path, service_url: str) -> Iterator[str]:
     """Run a Stripe sandbox that sends its webhooks to this service; yields its URL."""
-    port, log = _free_port(), directory / "sandbox.log"
+    port, log = free_port(), directory / "sandbox.log"
     command = [
         *(sys.executable, "-m", "loadtests.stripe_sandbox", "--port", str(port)),
         *("--api-key", API_KEY, "--webhook-secret", _WEBHOOK_SECRET),
         *("--webhook-url", f"{service_url}/api/v1/stripe/events"),
     ]
-    with _process(command, log, dict(os.environ)) as process:
-        _await(lambda: _listens(port), process, log)
-        yield f"http://{_HOST}:{port}"
+    with listening(command, log, dict(os.environ), port):
+        yield f"http://{HOST}:{port}"
 
 
 @contextmanager
-def echo(directory: Path) -> Iterator[int]:
-    """Run the FastAPI route that validates and echoes; yields its port."""
-    port = _free_port()
-    command = [
-        *(sys.executable, "-m", "uvicorn", "loadtests.bench.echo_app:app"),
-        *("--host", _HOST, "--port", str(port), "--loop", "uvloop", "--http", "httptools"),
-        *("--no-access-log", "--log-level", "warning"),
-    ]
-    log = directory / "echo.log"
-    with _process(command, log, dict(os.environ)) as process:
-        _await(lambda: _listens(port), process, log)
+def mail_sink(directory: Path, record: Path) -> Iterator[int]:
+    """Run a mail server that takes everything and notes it; see `mail_sink`. Yield its port."""
+    port = free_port()
+    command = [sys.executable, "-m", "loadtests.bench.mail_sink", str(port), str(record)]
+    with listening(command, directory / "mail-sink.log", dict(os.environ), port):
         yield port
 
 
-@contextmanager
-def ray_calls(directory: Path, service: Onsale) -> Iterator[int]:
-    """Run the peer that makes a Ray call for each hold; yields its port.
+def send_webhook(service: Onsale, event: str) -> None:
+    """Bring one of the sandbox's events to the service. Raises BenchFailed."""
+    connection = http.client.HTTPConnection(service.host, service.port, timeout=60)
+    signature = sign(event.encode(), service.webhook_secret, int(time.time()))
+    try:
+        connection.request(
+            "POST", "/api/v1/stripe/events", event.encode(), {"stripe-signature": signature}
+        )
+        response = connection.getresponse()
+        answer = response.read()
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise BenchFailed(f"a webhook was answered {response.status} {answer!r}")
 
-    It uses the store and the cluster of the service.
-    """
-    port = _free_port()
-    command = [
-        *(sys.executable, "-m", "loadtests.bench.ray_calls", str(port)),
-        *(service.redis_url, service.ray_address, str(service.data_dir)),
-    ]
-    log = directory / "ray_calls.log"
-    with _process(command, log, dict(os.environ)) as process:
-        _await(lambda: _listens(port), process, log)
-        yield port
 
-
-def create_event(service: Onsale, name: str, capacity: int) -> str:
+def create_event(service: Onsale, name: str, capacity: int, *, price: int = 4_500) -> str:
     """Put an event on sale and return its id; nothing in it expires during the run."""
     body = {
         "name": name,
         "starts_at": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
         "currency": "EUR",
         "hold_ttl_seconds": 3_600,
-        "ticket_types": [{"code": "ga", "name": "Standing", "price": 4_500, "capacity": capacity}],
+        "ticket_types": [{"code": "ga", "name": "Standing", "price": price, "capacity": capacity}],
     }
-    status, event = _post(service, "/api/v1/events", body, service.organizer)
-    if status != 201:
-        raise BenchFailed(f"the event was not created: {status} {event}")
-    event_id: str = event["id"]
+    event_id: str = _asked_until(service, "/api/v1/events", service.organizer, body)["id"]
     return event_id
 
 
 def hold(service: Onsale, event_id: str, quantity: int) -> None:
     """Hold tickets once; the first request starts the event's owner."""
     body = {"items": [{"ticket_type": "ga", "quantity": quantity}]}
-    path = f"/api/v1/events/{event_id}/holds"
-    give_up = time.monotonic() + _START_SECONDS
-    status, answer = _post(service, path, body, service.buyers[0])
+    _asked_until(service, f"/api/v1/events/{event_id}/holds", service.buyers[0], body)
+
+
+def _asked_until(service: Onsale, path: str, token: str, body: Any) -> Any:
+    """Have something created, however long an owner takes to start; return the answer.
+
+    Raises:
+        BenchFailed: it was refused, or takes too long.
+    """
+    key = {"idempotency-key": secrets.token_hex(8)}
+    give_up = time.monotonic() + START_SECONDS
+    status, answer = ask(service, "POST", path, token, body, key)
     while status == 503 and time.monotonic() < give_up:
         time.sleep(0.2)
-        status, answer = _post(service, path, body, service.buyers[0])
+        status, answer = ask(service, "POST", path, token, body, key)
     if status != 201:
-        raise BenchFailed(f"the hold was not granted: {status} {answer}")
+        raise BenchFailed(f"POST {path} was answered {status} {answer}")
+    return answer
 
 
-def _post(service: Onsale, path: str, body: Any, token: str) -> tuple[int, Any]:
+def get(service: Onsale, path: str) -> Any:
+    """Return what the service answers to anybody who asks for this path."""
+    connection = http.client.HTTPConnection(service.host, service.port, timeout=60)
+    try:
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+
+
+def ask(
+    service: Onsale,
+    method: str,
+    path: str,
+    token: str,
+    body: Any = None,
+    more_headers: dict[str, str] | None = None,
+) -> tuple[int, Any]:
+    """Send one request with a token and return status and body of the answer."""
     connection = http.client.HTTPConnection(service.host, service.port, timeout=60)
     headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+    headers |= more_headers or {}
     try:
-        connection.request("POST", path, msgspec.json.encode(body), headers)
+        content = None if body is None else msgspec.json.encode(body)
+        connection.request(method, path, content, headers)
         response = connection.getresponse()
         return response.status, json.loads(response.read())
     finally:
         connection.close()
 
 
-def _tokens(environment: dict[str, str], role: str, sub: str, count: int) -> list[str]:
+def _tokens(
+    environment: dict[str, str], role: str, sub: str, count: int, *options: str
+) -> list[str]:
     command = [sys.executable, "-m", "gateway.cli.main", "token", "--role", role, "--sub", sub]
+    command += options
     made = subprocess.run(  # noqa: S603 - our own command
         [*command, "--count", str(count)],
         env=environment,
         capture_output=True,
         text=True,
-        timeout=_START_SECONDS,
+        timeout=START_SECONDS,
         check=False,
     )
     if made.returncode:
         raise BenchFailed(f"no tokens: {made.stderr.strip()[-500:]}")
     return made.stdout.split()
-
-
-@contextmanager
-def _process(
-    command: list[str], log: Path, environment: dict[str, str]
-) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own commands
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _await(ready: Any, process: subprocess.Popen[bytes], log: Path) -> None:
-    give_up = time.monotonic() + _START_SECONDS
-    while not ready():
-        if process.poll() is not None or time.monotonic() > give_up:
-            told = log.read_text(errors="replace").strip()[-1_000:]
-            raise BenchFailed(f"{log.stem} did not start: {told}")
-        time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection((_HOST, port), timeout=1).close()
-    except OSError:
-        return False
-    return True

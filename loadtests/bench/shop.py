@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from loadtests.bench import servers
-from loadtests.bench.servers import API_KEY, BenchFailed, Onsale
+from loadtests.bench.processes import BenchFailed
+from loadtests.bench.servers import API_KEY, Onsale
 from loadtests.crowd import Webhooks
 from loadtests.payers import Buying, Delivering, Paid, Purchase, run_buying, run_delivering
 

@@ -5,19 +5,34 @@ from typing import Any
 
 from msgspec import Struct
 
+from loadtests.bench.doors import Round
+from loadtests.bench.found import Found
+from loadtests.bench.growth import AtOnce
+from loadtests.bench.offered import Offered
 from loadtests.bench.payments import Payments
-from loadtests.bench.rounds import (
-    DURABLE,
+from loadtests.bench.peers import (
+    CONDITIONAL,
     ECHO,
+    FOR_UPDATE,
+    LUA,
     RAY_CALL,
     RAY_CALL_PLAIN,
-    REFUSAL,
-    WEBHOOK,
-    Measured,
+    SKIP_LOCKED,
 )
+from loadtests.bench.rounds import DURABLE, REFUSAL, WEBHOOK, Measured
 
 #: The load that the targets speak of.
 _CONNECTIONS = 256
+#: How many times the holds of each peer ours should be: at least, and the aim.
+_TIMES_PEERS = {
+    FOR_UPDATE: (8.0, 12.0),
+    CONDITIONAL: (4.5, 7.0),
+    SKIP_LOCKED: (5.5, 8.0),
+    LUA: (2.0, 3.0),
+    RAY_CALL_PLAIN: (8.0, 12.0),
+    # The same with half of our design in it: its holds share an fsync, as ours do.
+    RAY_CALL: (8.0, 12.0),
+}
 
 
 class Finding(Struct, frozen=True):
@@ -41,6 +56,18 @@ class Finding(Struct, frozen=True):
         return self.value <= self.aim if self.at_most else self.value >= self.aim
 
 
+def of(found: Found) -> list[Finding]:
+    """Return all findings of a run."""
+    return [
+        *of_rounds(found.rounds),
+        *of_payments(found.payments),
+        *of_doors(found.doors),
+        *of_offered(found.offered),
+        *of_growth(found.growth),
+        *of_inprocess(found.in_process),
+    ]
+
+
 def of_rounds(measured: list[Measured]) -> list[Finding]:
     """Return the findings about the service; ratios are medians of the rounds' own ratios."""
     at = _CONNECTIONS
@@ -48,8 +75,6 @@ def of_rounds(measured: list[Measured]) -> list[Finding]:
         at = max(item.connections for item in measured)
     durable = _by_round(measured, DURABLE, at)
     echo = _by_round(measured, ECHO, at)
-    plain = _by_round(measured, RAY_CALL_PLAIN, at)
-    shared = _by_round(measured, RAY_CALL, at)
     refusal = _by_round(measured, REFUSAL, at)
     webhook = _by_round(measured, WEBHOOK, at)
     p99 = median(
@@ -59,9 +84,11 @@ def of_rounds(measured: list[Measured]) -> list[Finding]:
     )
     return [
         Finding(f"durable holds ÷ FastAPI echo, {at} connections", _ratio(durable, echo), 1.8, 2.2),
-        Finding("durable holds ÷ one Ray call per hold", _ratio(durable, plain), 8.0, 12.0),
-        # The same with half of our design in it: its holds share an fsync, as ours do.
-        Finding("durable holds ÷ Ray calls, shared fsync", _ratio(durable, shared), 8.0, 12.0),
+        *(
+            Finding(f"durable holds ÷ {peer}", _ratio(durable, theirs), floor, aim)
+            for peer, (floor, aim) in _TIMES_PEERS.items()
+            if (theirs := _by_round(measured, peer, at))
+        ),
         Finding(f"p99 of a durable hold, {at} connections", p99, 60.0, 30.0, "ms", at_most=True),
         Finding("refusals when sold out ÷ FastAPI echo", _ratio(refusal, echo), 2.0, 2.5),
         Finding("webhooks kept ÷ FastAPI echo", _ratio(webhook, echo), 0.5, 1.0),
@@ -76,6 +103,33 @@ def of_payments(found: Payments) -> list[Finding]:
         Finding("p99 from webhook to a readable CONFIRMED", readable, 250, 100, "ms", at_most=True),
         Finding("holds while payments are confirmed ÷ without", round(holds, 2), 0.85, 0.95),
     ]
+
+
+def of_doors(found: list[Round]) -> list[Finding]:
+    """Return the finding about check-ins; the median of the rounds' own ratios."""
+    ratio = round(median(one.check_ins.rate / one.echo.rate for one in found), 2)
+    return [Finding("check-ins ÷ FastAPI echo", ratio, 1.2, 1.8)]
+
+
+def of_offered(found: Offered) -> list[Finding]:
+    """Return the findings about more than can be served."""
+    utmost = found.utmost
+    what = f"with {utmost.share:g} times the capacity offered"
+    p99 = utmost.result.granted_ms.p99
+    return [
+        Finding(f"holds granted {what} ÷ peak", found.kept, 0.9, 0.97),
+        Finding(f"p99 of the admitted {what}", p99, 250.0, 100.0, "ms", at_most=True),
+    ]
+
+
+def of_growth(found: list[AtOnce]) -> list[Finding]:
+    """Return the finding about many events at once; the median of the rounds' own ratios."""
+    most = max(one.events for one in found)
+    one_event, many = (
+        {item.round: item.result.rate for item in found if item.events == events}
+        for events in (1, most)
+    )
+    return [Finding(f"holds in {most} events at once ÷ in one", _ratio(many, one_event), 0.6, 0.8)]
 
 
 def of_inprocess(found: dict[str, dict[str, Any]]) -> list[Finding]:

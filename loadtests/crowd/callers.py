@@ -13,6 +13,8 @@ from loadtests.crowd.spec import Result, Spec, latency_of, request_bytes
 from loadtests.own_process import LoadFailed
 
 _PROGRESS_SECONDS = 0.2
+#: How often the clock is looked at for requests that are due, seconds: uvloop's finest.
+_TICK_SECONDS = 0.001
 #: Pauses between attempts to connect, seconds: first and longest.
 _RECONNECT_SECONDS_MIN, _RECONNECT_SECONDS_MAX = 0.02, 0.5
 _HEAD_END = b"\r\n\r\n"
@@ -21,11 +23,12 @@ _CLOSE = b"\r\nconnection: close"
 
 
 class Exchange(Struct):
-    """A request on its way: its number, its idempotency key, when it was sent."""
+    """A request on its way: its number, its idempotency key, when it was sent, and due."""
 
     number: int
     key: str | None
     sent_ns: int = 0
+    due_ns: int = 0
 
 
 class Crowd:
@@ -43,6 +46,9 @@ class Crowd:
         self._recording = recording
         self._requests = enumerate(request_bytes(spec))
         self._callers: set[Caller] = set()
+        #: Nothing is under way on their connections; in order, as in a set that has one.
+        self._idle: dict[Caller, None] = {}
+        self._warmup_statuses: dict[str, int] = {}
         self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._reset()
 
@@ -50,7 +56,9 @@ class Crowd:
         """Count from now on."""
         self.statuses: dict[bytes, int] = {}
         self.codes: dict[bytes, int] = {}
-        self.latencies_ns = array.array("q")
+        self._granted_ns = array.array("q")
+        self._refused_ns = array.array("q")
+        self.skipped = 0
         self.unknown = 0
         self._began_ns = self._last_ns = time.monotonic_ns()
         self._cpu_began = time.process_time()
@@ -68,11 +76,15 @@ class Crowd:
             await caller.connect()
         self._reset()
         if spec.warmup_seconds:
-            loop.call_later(spec.warmup_seconds, self._reset)
+            loop.call_later(spec.warmup_seconds, self._end_warmup)
         if spec.seconds is not None:
             loop.call_later(spec.warmup_seconds + spec.seconds, self._stop)
-        for caller in list(self._callers):
-            caller.ask()
+        if spec.per_second is not None:
+            self._idle = dict.fromkeys(self._callers)
+            self._arrive(time.monotonic_ns(), 0, spec.per_second)
+        else:
+            for caller in list(self._callers):
+                caller.ask()
         while not self._finished.done():
             await asyncio.wait([self._finished], timeout=_PROGRESS_SECONDS)
             overdue_ns = time.monotonic_ns() - int(spec.answer_seconds * 1e9)
@@ -96,9 +108,11 @@ class Crowd:
         """Count an answer."""
         now_ns = self._last_ns = time.monotonic_ns()
         self.done += 1
-        self.latencies_ns.append(now_ns - exchange.sent_ns)
         self.statuses[status] = self.statuses.get(status, 0) + 1
-        if status[0] >= 0x34:  # "4": a problem document
+        if status[0] < 0x34:
+            self._granted_ns.append(now_ns - exchange.due_ns)
+        else:  # "4": a problem document
+            self._refused_ns.append(now_ns - exchange.due_ns)
             _, found, rest = body.partition(b'"code":"')
             if found:
                 code = rest[: rest.find(b'"')]
@@ -111,6 +125,17 @@ class Crowd:
         self.unknown += 1
         if self._recording is not None:
             self._record(exchange, time.monotonic_ns(), 0, b"")
+
+    def free(self, caller: "Caller") -> None:
+        """Take note that a caller has nothing under way; it asks now, or when it is time."""
+        if self.stopped or self.spec.per_second is None:
+            caller.ask()
+        else:
+            self._idle[caller] = None
+
+    def gone(self, caller: "Caller") -> None:
+        """Take note that a caller has no connection."""
+        self._idle.pop(caller, None)
 
     def leave(self, caller: "Caller") -> None:
         """Note that a caller has nothing more to ask."""
@@ -126,6 +151,35 @@ class Crowd:
 
     def _stop(self) -> None:
         self.stopped = True
+        while self._idle:
+            self._idle.popitem()[0].ask()
+
+    def _end_warmup(self) -> None:
+        self._warmup_statuses = _by_name(self.statuses)
+        self._reset()
+
+    def _arrive(self, began_ns: int, arrived: int, per_second: float) -> None:
+        """Send what has become due, and come again.
+
+        Args:
+            began_ns: when the first request was due.
+            arrived: requests that were due so far.
+            per_second: requests.
+        """
+        if self.stopped:
+            return
+        asyncio.get_running_loop().call_later(
+            _TICK_SECONDS,
+            self._arrive,
+            began_ns,
+            due := 1 + int((time.monotonic_ns() - began_ns) * per_second / 1e9),
+            per_second,
+        )
+        sent = min(due - arrived, len(self._idle))
+        for number in range(arrived, arrived + sent):
+            caller, _ = self._idle.popitem()
+            caller.ask(began_ns + int(number * 1e9 / per_second))
+        self.skipped += due - arrived - sent
 
     def _record(self, exchange: Exchange, returned_ns: int, status: int, body: bytes) -> None:
         line = {
@@ -142,17 +196,24 @@ class Crowd:
     def _result(self) -> Result:
         cpu = time.process_time() - self._cpu_began
         elapsed_s = (self._last_ns - self._began_ns) / 1e9
-        count = len(self.latencies_ns)
+        count = len(self._granted_ns) + len(self._refused_ns)
         return Result(
             requests=count,
             elapsed_s=round(elapsed_s, 4),
             rate=round(count / elapsed_s, 1) if count else 0.0,
-            statuses={status.decode(): n for status, n in sorted(self.statuses.items())},
-            codes={code.decode(): n for code, n in sorted(self.codes.items())},
-            latency_ms=latency_of(self.latencies_ns),
+            statuses=_by_name(self.statuses),
+            codes=_by_name(self.codes),
+            latency_ms=latency_of(self._granted_ns + self._refused_ns),
             unknown=self.unknown,
             cpu_us=round(cpu * 1e6 / count, 1) if count else 0.0,
+            skipped=self.skipped,
+            granted_ms=latency_of(self._granted_ns),
+            warmup_statuses=self._warmup_statuses,
         )
+
+
+def _by_name(counts: dict[bytes, int]) -> dict[str, int]:
+    return {name.decode(): n for name, n in sorted(counts.items())}
 
 
 class Caller(asyncio.Protocol):
@@ -187,8 +248,12 @@ class Caller(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._buffer = b""
 
-    def ask(self) -> None:
-        """Send the next request, or leave."""
+    def ask(self, due_ns: int | None = None) -> None:
+        """Send the next request, or leave.
+
+        Args:
+            due_ns: since when it is due; None: since now.
+        """
         transport = self._transport
         if transport is None and not self._crowd.stopped:
             return  # lost again meanwhile, and on its way back
@@ -202,6 +267,7 @@ class Caller(asyncio.Protocol):
         exchange, data = following
         self._exchange = exchange
         exchange.sent_ns = time.monotonic_ns()
+        exchange.due_ns = exchange.sent_ns if due_ns is None else due_ns
         transport.write(data)
 
     def data_received(self, data: bytes) -> None:
@@ -235,7 +301,7 @@ class Caller(asyncio.Protocol):
         self._exchange = None
         self._crowd.answered(exchange, status, data[-size:] if size else b"")
         if data.find(_CLOSE, 0, end) < 0:
-            self.ask()
+            self._crowd.free(self)
         elif self._transport is not None:
             self._transport.close()
 
@@ -243,6 +309,7 @@ class Caller(asyncio.Protocol):
         """Count what was not answered, and go on with a new connection."""
         del exc
         self._transport = None
+        self._crowd.gone(self)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             self._crowd.lost(exchange)
@@ -260,4 +327,7 @@ class Caller(asyncio.Protocol):
 
     async def _return(self) -> None:
         await self.connect()
-        self.ask()
+        if self._transport is None:
+            self.ask()  # the crowd has left meanwhile
+        else:
+            self._crowd.free(self)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import operator
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -23,7 +24,9 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True):
 class Template(Struct, frozen=True, forbid_unknown_fields=True):
     """Requests that differ by who asks: `tokens` in turn, without end unless `count` is set.
 
-    With `idempotency_keys` every request carries a key that was never used before.
+    With `idempotency_keys` every request carries a key that was never used before. With
+    `bodies` there is one request for each of them, and `body` is none of them. With
+    `more_paths` these and `path` take turns, too.
     """
 
     method: str
@@ -32,6 +35,8 @@ class Template(Struct, frozen=True, forbid_unknown_fields=True):
     tokens: list[str] = []
     idempotency_keys: bool = False
     count: int | None = None
+    bodies: list[str] = []
+    more_paths: list[str] = []
 
 
 class Webhooks(Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +61,11 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     `answer_seconds`, is counted as unknown and not repeated. If no connection can be had
     for `patience_seconds`, the crowd leaves.
 
+    Without `per_second` each connection asks again once it is answered: the server sets
+    the pace. With it the clock does, whoever still waits: a request takes any connection
+    on which nothing is under way, and is skipped if there is none. Its latency counts from
+    the moment at which it was due. Needs `seconds`.
+
     `record` is a file that gets a JSON line for every request: its number, its
     idempotency key, when it was sent and answered (CLOCK_MONOTONIC, the same in all
     processes of a machine), status (0: unknown) and body.
@@ -72,10 +82,11 @@ class Spec(Struct, frozen=True, forbid_unknown_fields=True):
     answer_seconds: float = 15.0
     patience_seconds: float = 30.0
     record: str | None = None
+    per_second: float | None = None
 
 
 class Latency(Struct, frozen=True):
-    """Milliseconds from sending a request to the last byte of its answer."""
+    """Milliseconds from sending a request, or when it was due, to the last byte of its answer."""
 
     p50: float
     p90: float
@@ -87,7 +98,9 @@ class Result(Struct, frozen=True):
     """What came of it. `codes` are those of problem documents.
 
     `cpu_us` is what one request cost this process, microseconds: the rate cannot be
-    above a million divided by it.
+    above a million divided by it. `skipped` were due and found no connection free.
+    `granted_ms` is the latency of those that were answered with a status below 400, and
+    `warmup_statuses` tells of the answers that are not counted elsewhere.
     """
 
     requests: int
@@ -98,6 +111,20 @@ class Result(Struct, frozen=True):
     latency_ms: Latency
     unknown: int
     cpu_us: float
+    skipped: int = 0
+    granted_ms: Latency = Latency(0, 0, 0, 0)
+    warmup_statuses: dict[str, int] = {}
+
+    @property
+    def granted(self) -> int:
+        """How many were answered with 201, whenever that was."""
+        return self.statuses.get("201", 0) + self.warmup_statuses.get("201", 0)
+
+    @property
+    def granted_per_second(self) -> float:
+        """The rate of those that were answered with 201."""
+        granted = self.statuses.get("201", 0)
+        return round(granted / self.elapsed_s, 1) if granted else 0.0
 
 
 def latency_of(found_ns: Iterable[int]) -> Latency:
@@ -128,12 +155,18 @@ def request_bytes(spec: Spec) -> Iterator[tuple[str | None, bytes]]:
             yield headers.get("idempotency-key"), start.encode() + _rest(request.body.encode())
         return
     template = spec.template
-    start = f"{template.method} {template.path} HTTP/1.1\r\n{host}"
-    starts = [f"{start}authorization: Bearer {token}\r\n".encode() for token in template.tokens]
+    paths = [template.path, *template.more_paths]
+    starts = [f"{template.method} {path} HTTP/1.1\r\n{host}".encode() for path in paths]
+    asking = [f"authorization: Bearer {token}\r\n".encode() for token in template.tokens]
+    heads = map(operator.add, itertools.cycle(starts), itertools.cycle(asking or [b""]))
+    if template.bodies:
+        for head, body in zip(heads, template.bodies, strict=False):
+            yield None, head + _rest(body.encode())
+        return
     rest = _rest(template.body.encode())
     run = os.urandom(8).hex()
     numbers = itertools.count() if template.count is None else range(template.count)
-    for number, head in zip(numbers, itertools.cycle(starts or [start.encode()]), strict=False):
+    for number, head in zip(numbers, heads, strict=False):
         if template.idempotency_keys:
             key = f"{run}-{number:x}"
             yield key, b"%sidempotency-key: %s\r\n%s" % (head, key.encode(), rest)

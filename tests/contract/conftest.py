@@ -1,6 +1,8 @@
 """The implementations that every test of this directory runs against."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -10,6 +12,14 @@ from engine.journal.embedded import EmbeddedStore
 from engine.journal.scripts import APPEND, FINISH, REST
 from engine.journal.stream_scripts import BURY, HOLD, LAG, REPLAY, TRIM
 from tests.contract.rigs import MemoryRig, RedisRig, Rig
+from tests.contract.store_rigs import (
+    PostgresRig,
+    PostgresServer,
+    SqliteRig,
+    StoreRig,
+    postgres_programs,
+    running_postgres,
+)
 from tests.contract.stream_rigs import MemoryStreamRig, RedisStreamRig, StreamRig
 from tests.proxy import Proxy
 
@@ -41,3 +51,37 @@ def stream_rig(request: pytest.FixtureRequest) -> StreamRig:
     if request.param == "memory":
         return MemoryStreamRig()
     return request.getfixturevalue("redis_stream_rig")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The PostgreSQL of the whole run; each test has a database of its own."""
+    programs = postgres_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server is installed: neither initdb nor postgres was found")
+    with running_postgres(programs) as server:
+        yield server
+
+
+_numbers = count(1)
+
+
+@pytest.fixture
+async def postgres_rig(postgres: PostgresServer) -> AsyncIterator[PostgresRig]:
+    rig = postgres.new_database(f"test_{next(_numbers)}")
+    yield rig
+    await rig.close()
+
+
+@pytest.fixture
+async def sqlite_rig(tmp_path: Path) -> AsyncIterator[SqliteRig]:
+    rig = SqliteRig(tmp_path / "of all" / "back-office.db")
+    yield rig
+    rig.come_back()
+    await rig.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_rig(request: pytest.FixtureRequest) -> StoreRig:
+    name = "sqlite_rig" if request.param == "sqlite" else "postgres_rig"
+    return request.getfixturevalue(name)

@@ -36,6 +36,9 @@ class Rig(Protocol):
     async def effects(self) -> list[tuple[Position, int, Record]]:
         """Return the effects in the order in which they were written."""
 
+    async def scans(self) -> list[tuple[Position, int, Record]]:
+        """Return what the doors have left, in the order in which it was written."""
+
     async def is_awake(self) -> bool: ...
 
     async def claimant(self) -> bytes | None: ...
@@ -78,6 +81,13 @@ class MemoryRig:
             (position, index, record)
             for position, projection in self.store.projections[EVENT_ID]
             for index, record in projection.effects
+        ]
+
+    async def scans(self) -> list[tuple[Position, int, Record]]:
+        return [
+            (position, index, record)
+            for position, projection in self.store.projections[EVENT_ID]
+            for index, record in projection.scans
         ]
 
     async def is_awake(self) -> bool:
@@ -139,7 +149,13 @@ class RedisRig:
         return {key: await self._direct.dump(key) for key in await self._direct.keys()}
 
     async def effects(self) -> list[tuple[Position, int, Record]]:
-        rows = await self._direct.xrange(self.shared.effects)
+        return await self._stream(self.shared.effects)
+
+    async def scans(self) -> list[tuple[Position, int, Record]]:
+        return await self._stream(self.shared.scans)
+
+    async def _stream(self, key: str) -> list[tuple[Position, int, Record]]:
+        rows = await self._direct.xrange(key)
         assert all(fields[b"event"].decode() == EVENT_ID for _, fields in rows)
         return [
             (

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from engine.domain.admission import Scanned
+from engine.domain.records import PassageUndone, TicketScanned
 from engine.journal import redis as redis_journal
 from engine.journal.contract import (
     EpochStray,
@@ -216,6 +218,18 @@ async def test_effects_are_written_once_and_in_order_with_their_entry(rig: Rig) 
         (Position(1, 3), 0, expired(7)),
         (Position(1, 3), 1, expired(9)),
     ]
+
+
+async def test_scans_have_a_stream_of_their_own(rig: Rig) -> None:
+    journal = rig.journal()
+    after = await journal.claim(MINE, NOW_MS)
+    scanned = TicketScanned(Scanned("s1", admitted=False), True, "N", "sam", 1, 1, False)
+    undone = PassageUndone("tkt_1", "otto", 2)
+    await journal.append(
+        entry(Position(1, 1), scanned, placed(7), expired(7), undone, placed(8)), after
+    )
+    assert await rig.scans() == [(Position(1, 1), 0, scanned), (Position(1, 1), 3, undone)]
+    assert await rig.effects() == [(Position(1, 1), 2, expired(7))]
 
 
 # -- reading back and replaying --------------------------------------------------------

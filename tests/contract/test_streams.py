@@ -453,7 +453,7 @@ async def test_a_store_that_is_away_says_so_everywhere(stream_rig: StreamRig) ->
         lambda: streams.dead_letter(PAYMENTS, "01-1-1"),
         lambda: streams.replay_dead(PAYMENTS, "01-1-1"),
         lambda: streams.lag(PAYMENTS),
-        lambda: streams.trim(INBOX, 1),
+        lambda: streams.trim(INBOX, 1, (PAYMENTS,)),
     ]
     for call in calls:
         with pytest.raises(Unavailable):

@@ -196,7 +196,7 @@ async def test_lag_counts_what_is_undelivered_and_what_is_pending(stream_rig: St
 async def test_lag_is_right_after_trimming_and_replays(stream_rig: StreamRig) -> None:
     streams = stream_rig.streams()
     await buried(streams, 4)
-    await streams.trim(INBOX, 3)
+    await streams.trim(INBOX, 3, ())
     letters = await streams.dead_letters(PAYMENTS, 10)
     await streams.replay_dead(PAYMENTS, letters[0].letter_id)
     await streams.put(3, message(9))
@@ -222,12 +222,12 @@ async def test_lag_is_counted_where_the_server_has_lost_count(
 
 async def test_nothing_is_trimmed_while_nobody_has_come_to_read(stream_rig: StreamRig) -> None:
     streams = stream_rig.streams()
-    assert await streams.trim(INBOX, 3) == 0
+    assert await streams.trim(INBOX, 3, ()) == 0
     await streams.put_many([(3, message(1)), (3, message(2))])
-    assert await streams.trim(INBOX, 3) == 0
+    assert await streams.trim(INBOX, 3, ()) == 0
     assert await stream_rig.length(INBOX, 3) == 2
     await streams.ensure_group(PAYMENTS, [3])
-    assert await streams.trim(INBOX, 3) == 0
+    assert await streams.trim(INBOX, 3, ()) == 0
     assert sent(await read(streams, partitions=[3])) == [message(1), message(2)]
 
 
@@ -235,8 +235,8 @@ async def test_what_all_have_finished_is_trimmed_but_for_the_last(stream_rig: St
     streams = stream_rig.streams()
     messages = await filled(streams, 6)
     await streams.finish(PAYMENTS, await read(streams, count=4))
-    assert await streams.trim(INBOX, 3) == 3
-    assert await streams.trim(INBOX, 3) == 0
+    assert await streams.trim(INBOX, 3, ()) == 3
+    assert await streams.trim(INBOX, 3, ()) == 0
     assert await stream_rig.length(INBOX, 3) == 3
     assert sent(await read(streams)) == messages[4:]
 
@@ -246,14 +246,31 @@ async def test_trimming_never_outruns_the_slowest_group(stream_rig: StreamRig) -
     messages = await filled(streams, 6)
     await streams.ensure_group(AUDIT, range(8))
     await streams.finish(PAYMENTS, await read(streams))
-    assert await streams.trim(INBOX, 3) == 0, "the other group has read nothing"
+    assert await streams.trim(INBOX, 3, ()) == 0, "the other group has read nothing"
     found = await read(streams, group=AUDIT, count=5)
     await streams.finish(AUDIT, found[:2] + found[3:])
-    assert await streams.trim(INBOX, 3) == 2, "the third is still in hand"
+    assert await streams.trim(INBOX, 3, ()) == 2, "the third is still in hand"
     assert sent(await read(stream_rig.streams(), group=AUDIT)) == [messages[2]]
     await streams.finish(AUDIT, found)
-    assert await streams.trim(INBOX, 3) == 2
+    assert await streams.trim(INBOX, 3, ()) == 2
     assert sent(await read(streams, group=AUDIT)) == messages[5:]
+
+
+async def test_nothing_is_trimmed_before_every_known_reader_has_come(
+    stream_rig: StreamRig,
+) -> None:
+    """One group has finished everything before another one, that is expected, exists."""
+    streams = stream_rig.streams()
+    messages = await filled(streams, 3)
+    await streams.finish(PAYMENTS, await read(streams))
+    expected = (PAYMENTS.name, AUDIT.name)
+    assert await streams.trim(INBOX, 3, expected) == 0
+    await streams.ensure_group(AUDIT, [2, 3])
+    assert await streams.trim(INBOX, 3, expected) == 0
+    found = await read(streams, group=AUDIT, partitions=[2, 3])
+    assert sent(found) == messages, "it has not seen it all"
+    await streams.finish(AUDIT, found)
+    assert await streams.trim(INBOX, 3, expected) == 2
 
 
 async def test_trimming_counts_places_as_numbers(stream_rig: StreamRig) -> None:
@@ -266,7 +283,7 @@ async def test_trimming_counts_places_as_numbers(stream_rig: StreamRig) -> None:
     await streams.finish(PAYMENTS, found)
     for done, delivery in enumerate(others[:-1], start=1):
         await streams.finish(AUDIT, [delivery])
-        await streams.trim(INBOX, 3)
+        await streams.trim(INBOX, 3, ())
         assert await stream_rig.length(INBOX, 3) == len(messages) - done
 
 
@@ -275,6 +292,6 @@ async def test_streams_are_trimmed_one_by_one(stream_rig: StreamRig) -> None:
     await filled(streams, 3, partition=3)
     await streams.put_many([(4, Incoming("x", "", b"", 0)), (4, message(2))])
     await streams.finish(PAYMENTS, await read(streams))
-    assert await streams.trim(INBOX, 3) == 2
-    assert await streams.trim(StreamKind.EFFECTS, 3) == 0
+    assert await streams.trim(INBOX, 3, ()) == 2
+    assert await streams.trim(StreamKind.EFFECTS, 3, ()) == 0
     assert await stream_rig.length(INBOX, 4) == 2

@@ -146,6 +146,24 @@ async def test_money_goes_back_once_for_each_number(world: Account) -> None:
     assert refused.value.code == "charge_already_refunded"
 
 
+async def test_a_dispute_stands_at_its_payment(world: Account) -> None:
+    intent_id = await world.paid()
+    other_id = await world.paid(replace(WANTED, booking_id="bk_2"))
+    assert await world.stripe.disputes(intent_id) == []
+    world.world.dispute(intent_id)
+    (found,) = await world.stripe.disputes(intent_id)
+    assert (found.intent_id, found.status, found.amount_minor, found.currency) == (
+        intent_id,
+        "needs_response",
+        4_500,
+        "EUR",
+    )
+    assert (await world.stripe.retrieve(intent_id)).disputed
+    assert not (await world.stripe.retrieve(other_id)).disputed
+    listed, _ = await world.stripe.opened_since(0, None)
+    assert {one.intent_id: one.disputed for one in listed} == {intent_id: True, other_id: False}
+
+
 async def test_what_was_opened_is_listed_page_by_page(world: Account) -> None:
     wanted = [replace(WANTED, booking_id=f"bk_{number}") for number in range(PAGE + 1)]
     ids = [(await world.stripe.create(one)).intent_id for one in wanted]

@@ -1,6 +1,7 @@
 """One service for all drills that it survives; whatever a drill kills, it comes back."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -8,16 +9,20 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from engine.journal.embedded import EmbeddedStore
+from tests.contract.store_rigs import postgres_programs, running_postgres
 from tests.end_to_end.by_hand import HandEvent
 from tests.end_to_end.far import Far, far_service
+from tests.end_to_end.machines import Machines
+from tests.end_to_end.office import Office
 from tests.end_to_end.service import Service
 from tests.end_to_end.shop import Shop
+from tests.servers import running_store
 
 
 @pytest.fixture(scope="session")
 def shared_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """The service of the whole run and its Stripe; drills take `service`, or `shop`."""
-    running = Shop(tmp_path_factory.mktemp("shop"), gateways=2)
+    running = Shop(tmp_path_factory.mktemp("shop"), gateways=2, dashboard=True)
     try:
         yield running
     finally:
@@ -60,6 +65,28 @@ def alone(lone_service: Service) -> Service:
     return lone_service
 
 
+@pytest.fixture(scope="session")
+def shared_office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """The service whose mail server and database drills kill; they take `office`."""
+    programs = postgres_programs()
+    with ExitStack() as ends:
+        rig = None
+        if programs is not None:
+            server = ends.enter_context(running_postgres(programs))
+            rig = server.new_database("office")
+        running = Office(tmp_path_factory.mktemp("office"), rig)
+        ends.callback(running.end)
+        yield running
+
+
+@pytest.fixture
+def office(shared_office: Office) -> Iterator[Office]:
+    """A running service whose mail server and database are there."""
+    shared_office.mend()
+    yield shared_office
+    shared_office.mend()
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def far(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Far]:
     """A running service with two gateways, whose way to the store is in the test's hands."""
@@ -75,3 +102,35 @@ async def by_hand(store: EmbeddedStore, redis: Redis, tmp_path: Path) -> AsyncIt
         yield event
     finally:
         await event.close()
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    """A head and two others."""
+    running = Machines(tmp_path_factory.mktemp("machines"))
+    try:
+        running.start(workers=2)
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def far_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
+    with running_store(tmp_path_factory.mktemp("store")) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def on_machines(
+    machines: Machines, far_store: EmbeddedStore, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A service with two gateways that uses them."""
+    directory: Path = tmp_path_factory.mktemp("service")
+    settings = {**machines.environment, "ONSALE_REDIS_URL": far_store.url}
+    service = Service(directory, gateways=2, environment=settings)
+    try:
+        service.start()
+        yield service
+    finally:
+        service.close()

@@ -5,17 +5,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from engine.journal.embedded import EmbeddedStore
 from tests.end_to_end.service import Service
 from tests.proxy import Proxy
 from tests.servers import running_store
 
 
 class Far:
-    """The service, and the proxy through which it reaches its store."""
+    """The service, the proxy through which it reaches its store, and that store."""
 
-    def __init__(self, service: Service, proxy: Proxy) -> None:
+    def __init__(self, service: Service, proxy: Proxy, store: EmbeddedStore) -> None:
         self.service = service
         self.proxy = proxy
+        self.store = store
 
 
 @asynccontextmanager
@@ -31,6 +33,6 @@ async def far_service(directory: Path) -> AsyncIterator[Far]:
             )
             try:
                 await asyncio.to_thread(service.start)
-                yield Far(service, proxy)
+                yield Far(service, proxy, store)
             finally:
                 await asyncio.to_thread(service.close)

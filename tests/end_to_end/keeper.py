@@ -75,6 +75,8 @@ def main(arguments: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(1_024, hard), hard))
     # Ctrl-C in the terminal is for the test, which then closes our input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A file-size limit stands for a full disk: the write fails, and nobody is killed for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGXFSZ])
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     command = os.posix_spawnp(

@@ -3,13 +3,14 @@
 import asyncio
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from actors.wire import Health, decode_health
@@ -37,6 +38,7 @@ class Service:
 
     Args:
         directory: of its data; logs are kept there too.
+        dashboard: whether its Ray has one, which takes longer to start than all the rest.
         environment: settings, over those that every drill uses.
         store_url: where the test reaches the store itself, if not as the service does.
     """
@@ -46,15 +48,14 @@ class Service:
         directory: Path,
         *,
         gateways: int = 1,
+        dashboard: bool = False,
         environment: Mapping[str, str] | None = None,
         store_url: str | None = None,
     ) -> None:
         self.directory = directory
         self._arguments = ["--gateways", str(gateways)]
-        self._environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)
-        }
-        self._environment |= {
+        self._arguments.append("--dashboard" if dashboard else "--no-dashboard")
+        self._environment = without_foreign(os.environ) | {
             "ONSALE_DATA_DIR": str(directory),
             "ONSALE_RATE_LIMITS": "off",
             **(environment or {}),
@@ -162,8 +163,29 @@ class Service:
         return [pid for pid in self.processes() if "gateway.server" in command_line(pid)]
 
     def store(self) -> int:
-        (pid,) = (pid for pid in self.processes() if "valkey-server" in command_line(pid)[:200])
+        (pid,) = self._stores()
         return pid
+
+    def _stores(self) -> list[int]:
+        return [pid for pid in self.processes() if "valkey-server" in command_line(pid)[:200]]
+
+    def store_file(self) -> Path:
+        """Return the file that the embedded store is appending to."""
+        return max(self.directory.glob("valkey/appendonlydir/*.incr.aof"), key=_modified_at)
+
+    def fill_disk(self, file_bytes: int) -> None:
+        """Let no file of the store grow beyond this size, however often it is started again."""
+        # The supervisor first: a store that it starts meanwhile has the limit from it.
+        for pid in (self._pid, self.store()):
+            _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_bytes, hard))
+
+    def free_disk(self) -> None:
+        """Take the limit of `fill_disk` back; the store may be gone at this moment."""
+        for pid in (self._pid, *self._stores()):
+            with suppress(ProcessLookupError):
+                _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
 
     async def kill_owner(self, event_id: str) -> Health:
         """Kill -9 the event's owner; return who that was."""
@@ -204,12 +226,21 @@ class Service:
         return said[name]
 
 
+def without_foreign(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what somebody has set for another service."""
+    return {name: value for name, value in environment.items() if not name.startswith(_FOREIGN)}
+
+
 def command_line(pid: int) -> str:
     """Return how a process was called; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
+
+
+def _modified_at(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def resident_bytes(pid: int) -> int:

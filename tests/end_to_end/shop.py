@@ -24,11 +24,17 @@ class Shop:
 
     Args:
         directory: of both.
+        dashboard: whether the service's Ray has one.
         environment: settings of the service.
     """
 
     def __init__(
-        self, directory: Path, *, gateways: int = 1, environment: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        *,
+        gateways: int = 1,
+        dashboard: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._options = [
             *("--data-dir", str(directory / "stripe")),
@@ -36,6 +42,7 @@ class Shop:
             *("--webhook-first-seconds", "0.2", "--webhook-longest-seconds", "1"),
         ]
         self._gateways = gateways
+        self._dashboard = dashboard
         self._environment = environment or {}
         self._directory = directory
         self.sandbox = Sandbox(self._options)
@@ -51,7 +58,10 @@ class Shop:
         }
         environment = {**account, **_PACE, **self._environment}
         return Service(
-            self._directory / "service", gateways=self._gateways, environment=environment
+            self._directory / "service",
+            gateways=self._gateways,
+            dashboard=self._dashboard,
+            environment=environment,
         )
 
     def start(self) -> None:

@@ -18,6 +18,8 @@ from tests.end_to_end.verify import journalled, verify
 
 _EXIT_SECONDS = 10.0
 _TTL_SECONDS = 5
+#: The whole service starts from nothing, while other drills have the machine as well.
+_PATIENCE_SECONDS = 60.0
 
 
 async def test_asked_to_stop_under_load_it_answers_what_was_asked_and_leaves_nothing_behind(
@@ -85,7 +87,7 @@ async def test_after_a_power_cut_every_event_is_there_and_holds_expire_with_nobo
         await asyncio.to_thread(alone.cut_power)
         await asyncio.to_thread(alone.start)
         lasting, *expiring = events
-        async with asyncio.timeout(_TTL_SECONDS + 10.0):
+        async with asyncio.timeout(_TTL_SECONDS + _PATIENCE_SECONDS):
             while True:
                 if sum([await _expired(buyers) for buyers in expiring]) == 120:
                     break
@@ -110,7 +112,7 @@ async def test_killed_without_its_children_it_can_be_started_again_on_the_same_p
         await buyers.held("ann")
         port = int(alone.url.rpartition(":")[2])
         alone.kill_supervisor()
-        await until(lambda: not alone.gateways(), 10.0, "the gateways follow")
+        await until(lambda: not alone.gateways(), 30.0, "the gateways follow")
         await asyncio.to_thread(alone.start, port)
         await buyers.held("bob")
         assert await buyers.availability() == {"available": 98, "held": 2, "sold": 0}

@@ -17,6 +17,8 @@ from engine.journal.memory import MemoryJournal, MemoryStore
 from engine.journal.sealed import open_manifest, open_slices
 from tests.golden.history_v1 import EVENT_ID
 from tests.golden.make_v1 import FIRST, PATH, History, make, replay
+from tests.golden.make_v1_doors import DOORS
+from tests.golden.make_v1_doors import PATH as PATH_OF_DOORS
 from tests.golden.make_v1_payments import PATH as PATH_OF_PAYMENTS
 from tests.golden.make_v1_payments import PAYMENTS
 
@@ -41,6 +43,7 @@ class Golden:
 FILES = {
     "0.1": (PATH, FIRST, "tests.golden.make_v1"),
     "payments": (PATH_OF_PAYMENTS, PAYMENTS, "tests.golden.make_v1_payments"),
+    "doors": (PATH_OF_DOORS, DOORS, "tests.golden.make_v1_doors"),
 }
 
 

@@ -1,6 +1,7 @@
 """What tests of the running product begin with."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -14,6 +15,13 @@ from tests.stripe_sandbox import Sandbox, running_sandbox
 async def onsale(redis: Redis) -> AsyncIterator[InProcess]:
     """The whole application in this process, over an empty store."""
     async with in_process(redis) as running:
+        yield running
+
+
+@pytest.fixture
+async def onsale_with_books(redis: Redis, tmp_path: Path) -> AsyncIterator[InProcess]:
+    """The same, with an empty database."""
+    async with in_process(redis, database_url=f"sqlite:///{tmp_path}/onsale.db") as running:
         yield running
 
 

@@ -50,7 +50,9 @@ async def all_finished(client: Redis) -> None:
     async with asyncio.timeout(30):
         while True:
             lags = await streams.lag(GROUP)
-            if lags and not sum(lag.pending + lag.undelivered for lag in lags):
+            if len(lags) == len(PARTITIONS) and not sum(
+                lag.pending + lag.undelivered for lag in lags
+            ):
                 return
             await asyncio.sleep(0.02)
 

@@ -5,7 +5,6 @@ without a line here. What a route may do with a valid token is told by its own t
 nothing may change and nothing may be shown.
 """
 
-import time
 from dataclasses import dataclass
 
 import httpx
@@ -13,7 +12,7 @@ import pytest
 
 from gateway.auth import ROLES, Tokens
 from tests.documented import OPERATIONS, Operation
-from tests.forged import forged
+from tests.forged import forged, wrong_headers
 from tests.in_process import InProcess
 
 GUARDED = [operation for operation in OPERATIONS if operation.roles is not None]
@@ -38,60 +37,43 @@ def belongs_to_somebody(operation: Operation) -> bool:
     return "{" in path and "organizer" in (operation.roles or ())
 
 
-def wrong_headers(role: str) -> dict[str, str | None]:
-    """Return what may stand in `Authorization` and proves nothing, by what is wrong."""
-    bearer = {
-        "garbage": "garbage",
-        "three empty parts": "..",
-        "empty": "",
-        "alg none": forged(role=role, alg="none"),
-        "alg none, signature kept": forged(role=role, alg="none")
-        + forged(role=role).rpartition(".")[2],
-        "another algorithm": forged(role=role, alg="HS512"),
-        "another secret": forged(role=role, secret="another secret that is long enough"),
-        "wrong audience": forged(role=role, aud="offsale"),
-        "no audience": forged(role=role, aud=...),
-        "expired": forged(role=role, exp=int(time.time()) - 1),
-        "without expiry": forged(role=role, exp=...),
-        "not yet valid": forged(role=role, nbf=int(time.time()) + 60),
-        "no subject": forged(role=role, sub=...),
-        "subject of another type": forged(role=role, sub=["ann"]),
-        "no role": forged(role=...),
-        "unknown role": forged(role="root"),
-        "roles in a list": forged(role=[role]),
-        "cut short": forged(role=role)[:-1],
-        "oversized": forged(role=role, note="x" * 20_000),
-        "nested": "W" * 3_000 + ".e30.e30",
-    }
-    return {
-        "none": None,
-        "another scheme": f"Basic {forged(role=role)}",
-        "no scheme": forged(role=role),
-        **{name: f"Bearer {token}" for name, token in bearer.items()},
-    }
-
-
 @dataclass
 class Victim:
-    """An event of acme's with a hold of ann's."""
+    """An event of acme's with a hold of ann's, and where acme is told of it."""
 
     event_id: str
     booking_id: str
+    endpoint_id: str
 
     def path(self, operation: Operation) -> str:
         path = operation.path.format(
             event_id=self.event_id,
             booking_id=self.booking_id,
             ticket_id=f"tkt_{self.booking_id[3:]}00",
+            endpoint_id=self.endpoint_id,
+            webhook_id="msg_000000000000_1_0",
         )
         assert "{" not in path, f"{operation} names something that this test does not know"
         return path
 
 
 @pytest.fixture
+def onsale(onsale_with_books: InProcess) -> InProcess:
+    """Nothing is away: what is refused is refused for who asks."""
+    return onsale_with_books
+
+
+@pytest.fixture
 async def victim(onsale: InProcess) -> Victim:
     event_id = await onsale.event("acme")
-    return Victim(event_id, (await onsale.held(event_id, "ann", ga=1))["id"])
+    registered = await onsale.post(
+        "/api/v1/webhook-endpoints",
+        onsale.token("organizer", "acme"),
+        json={"url": "https://127.0.0.1/told"},
+    )
+    assert registered.status_code == 201, registered.text
+    booking = await onsale.held(event_id, "ann", ga=1)
+    return Victim(event_id, booking["id"], registered.json()["id"])
 
 
 async def ask(
@@ -179,10 +161,11 @@ async def test_what_belongs_to_somebody_else_is_not_found(
 async def test_what_does_not_exist_is_not_found_by_anyone(
     onsale: InProcess, victim: Victim, operation: Operation, guessed: str
 ) -> None:
-    nobody = Victim("evt_..", "bk_..")
+    nobody = Victim("evt_..", "bk_..", "whe_..")
     if guessed == "missing":
         last = "1" if victim.booking_id.endswith("0") else "0"
-        nobody = Victim("evt_000000000000", victim.booking_id[:-1] + last)
+        endpoint_id = "whe_0000000000000000"
+        nobody = Victim("evt_000000000000", victim.booking_id[:-1] + last, endpoint_id)
     async with onsale.unchanged():
         for role in operation.roles:
             answer = await ask(

@@ -62,7 +62,7 @@ async def test_a_null_in_the_sale_takes_the_limit_away(onsale: InProcess) -> Non
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"name": None}, {"sale": None}, {"sale": {}}, {"name": "Night of Strings"}]
+    "body", [{}, {"sale": {}}, {"ticket_types": []}, {"name": "Night of Strings"}]
 )
 async def test_an_amendment_of_nothing_changes_nothing(onsale: InProcess, body: dict) -> None:
     event_id = await onsale.event()
@@ -127,20 +127,55 @@ async def test_the_price_of_what_was_ever_held_is_fixed_and_that_of_its_neighbou
 
 
 @pytest.mark.parametrize(
-    ("body", "code", "subject"),
+    ("body", "code", "subject", "pointer"),
     [
-        ({"ticket_types": [{"code": "none", "price": 1}]}, "unknown_ticket_type", "none"),
-        ({"ticket_types": [{"code": "none", "capacity": 1}]}, "unknown_allotment", "none"),
-        ({"ticket_types": [{"code": "full", "capacity": 1}]}, "unknown_allotment", "full"),
-        ({"allotments": [{"code": "none", "capacity": 1}]}, "unknown_allotment", "none"),
+        (
+            {"ticket_types": [{"code": "full", "price": 1}, {"code": "none", "price": 1}]},
+            "unknown_ticket_type", "none", "/ticket_types/1/code",
+        ),
+        (
+            {"ticket_types": [{"code": "none", "capacity": 1}]},
+            "unknown_allotment", "none", "/ticket_types/0/code",
+        ),
+        (
+            {"ticket_types": [{"code": "full", "capacity": 1}]},
+            "unknown_allotment", "full", "/ticket_types/0/code",
+        ),
+        (
+            {"allotments": [{"code": "none", "capacity": 1}]},
+            "unknown_allotment", "none", "/allotments/0/code",
+        ),
     ],
-)
-async def test_an_unknown_code_is_refused_by_name(
-    onsale: InProcess, body: dict, code: str, subject: str
+)  # fmt: skip
+async def test_an_unknown_code_is_refused_by_name_and_place(
+    onsale: InProcess, body: dict, code: str, subject: str, pointer: str
 ) -> None:
     event_id = await onsale.event(**SHARED)
     problem = await assert_refused(onsale, event_id, 422, code, **body)
     assert problem["subject"] == subject
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+    assert problem["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"name": None}, "/name"),
+        ({"sale": None}, "/sale"),
+        (
+            {"ticket_types": [{"code": "full", "price": None, "capacity": 9}]},
+            "/ticket_types/0/price",
+        ),
+    ],
+)
+async def test_null_does_not_stand_for_what_is_left_out(
+    onsale: InProcess, body: dict, pointer: str
+) -> None:
+    event_id = await onsale.event(**SHARED)
+    async with onsale.unchanged():
+        answer = await amended(onsale, event_id, **body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +187,8 @@ async def test_an_unknown_code_is_refused_by_name(
 )
 async def test_a_sale_cannot_open_when_it_is_over(onsale: InProcess, sale: dict) -> None:
     event_id = await onsale.event()
-    await assert_refused(onsale, event_id, 422, "sale_window_invalid", sale=sale)
+    problem = await assert_refused(onsale, event_id, 422, "sale_window_invalid", sale=sale)
+    assert [error["pointer"] for error in problem["errors"]] == [f"/sale/{list(sale)[-1]}"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,13 @@
 """Bookings over HTTP: read, listed, released, and seen by nobody else."""
 
+import time
+
 import pytest
 
+from actors.wire import Recovering
+from engine.journal.keys import event_keys
+from engine.limits import REQUEST_DEADLINE_MS
+from gateway.routes import bookings
 from tests.in_process import BASE, InProcess
 
 BOOKINGS = f"{BASE}/bookings"
@@ -171,7 +177,65 @@ async def test_a_page_of_bookings_is_asked_for_in_one_batch(onsale: InProcess) -
 
 
 async def test_nobody_has_an_empty_list(onsale: InProcess) -> None:
-    assert await listed(onsale, "ann") == {"object": "list", "data": [], "has_more": False}
+    assert await listed(onsale, "ann") == {
+        "object": "list", "data": [], "has_more": False, "unavailable": []
+    }  # fmt: skip
+
+
+async def halt(onsale: InProcess, event_id: str) -> None:
+    """Damage an event's journal and have its owner find that out (FAULTS 17)."""
+    await onsale.owners.crash(event_id)
+    journal = event_keys(event_id).journal
+    second_last = (await onsale.redis.xrevrange(journal, count=2))[1][0]
+    await onsale.redis.xdel(journal, second_last)
+    await onsale.owners.serving(event_id)
+
+
+async def test_an_event_that_is_halted_hides_its_own_bookings_and_no_others(
+    onsale: InProcess,
+) -> None:
+    """FAULTS 17: the others go on, also where both are shown together."""
+    events = [await onsale.event(), await onsale.event("rival")]
+    mine = [(await onsale.held(events[number % 2], "ann", ga=1))["id"] for number in range(6)]
+    mine.reverse()
+    halted = mine[0::2]  # of the second event
+    await halt(onsale, events[1])
+    answer = await onsale.get(f"{BOOKINGS}/{halted[0]}", onsale.token("buyer", "ann"))
+    assert (answer.status_code, answer.json()["code"]) == (503, "event_halted")
+    whole = await listed(onsale, "ann")
+    assert [booking["id"] for booking in whole["data"]] == mine[1::2]
+    assert whole["unavailable"] == halted
+    for limit in (1, 2, 3):
+        seen: list[str] = []
+        more = True
+        while more:
+            after = {"starting_after": seen[-1]} if seen else {}
+            page = await listed(onsale, "ann", limit=limit, **after)
+            ids = {*page["unavailable"], *(booking["id"] for booking in page["data"])}
+            assert len(ids) <= limit
+            seen += [one for one in mine if one in ids]
+            more = page["has_more"]
+        assert seen == mine, "whoever pages loses a booking, or sees one twice"
+
+
+async def test_nobody_pages_from_a_foreign_booking_of_a_halted_event(onsale: InProcess) -> None:
+    event_id = await onsale.event()
+    booking = await onsale.held(event_id, "bob", ga=1)
+    await halt(onsale, event_id)
+    ann = onsale.token("buyer", "ann")
+    answer = await onsale.get(BOOKINGS, ann, params={"starting_after": booking["id"]})
+    assert answer.status_code == 422
+
+
+async def test_a_slow_event_keeps_a_list_waiting_for_less_than_a_request_may(
+    onsale: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bookings, "LIST_DEADLINE_MS", 300)
+    booking = await onsale.held(await onsale.event(), "ann", ga=1)
+    onsale.owners.instead = Recovering()
+    began = time.monotonic()
+    assert (await listed(onsale, "ann"))["unavailable"] == [booking["id"]]
+    assert time.monotonic() - began < REQUEST_DEADLINE_MS / 1_000
 
 
 async def test_nobody_pages_from_a_booking_that_they_may_not_see(onsale: InProcess) -> None:

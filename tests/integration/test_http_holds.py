@@ -150,17 +150,27 @@ async def test_a_sale_that_is_over_says_so(onsale: InProcess) -> None:
 
 
 @pytest.mark.parametrize(
-    "item",
+    ("item", "field"),
     [
-        {"ticket_type": "ga", "seats": ["P-A-1", "P-A-2"]},
-        {"ticket_type": "ga", "quantity": 2, "best_available": True},
+        ({"ticket_type": "ga", "seats": ["P-A-1", "P-A-2"]}, "seats/0"),
+        ({"ticket_type": "ga", "quantity": 2, "best_available": True}, "best_available"),
     ],
 )
-async def test_seats_are_refused_until_there_are_any(onsale: InProcess, item: dict) -> None:
+async def test_seats_are_refused_until_there_are_any(
+    onsale: InProcess, item: dict, field: str
+) -> None:
     path = f"{EVENTS}/{await onsale.event()}/holds"
     async with onsale.unchanged():
         answer = await onsale.post(path, onsale.token("buyer", "ann"), json={"items": [item]})
     assert (answer.status_code, answer.json()["code"]) == (422, "unknown_seat")
+    assert [error["pointer"] for error in answer.json()["errors"]] == [f"/items/0/{field}"]
+
+
+async def test_an_unknown_ticket_type_is_refused_by_its_place(onsale: InProcess) -> None:
+    problem = await refusal(onsale, await onsale.event(), "ann", ga=1, none=1)
+    assert (problem["code"], problem["subject"]) == ("unknown_ticket_type", "none")
+    pointer, message = "/items/1/ticket_type", "The event has no such ticket type"
+    assert problem["errors"] == [{"pointer": pointer, "message": message}]
 
 
 async def test_the_limits_are_told_with_the_refusal(onsale: InProcess) -> None:

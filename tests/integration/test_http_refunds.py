@@ -100,14 +100,24 @@ async def test_tickets_go_back_one_by_one(shop: Shop) -> None:
 async def test_under_a_key_a_part_goes_back_once_however_often_it_is_asked_for(shop: Shop) -> None:
     event_id = await shop.onsale.event(capacity=10, refund_policy=POLICY)
     booking_id = await shop.confirmed(event_id, ga=3)
-    for _ in range(2):
-        assert (await shop.refund(booking_id, key="k1", ga=1)).status_code == 202
+    for replayed in (None, "true"):
+        answer = await shop.refund(booking_id, key="k1", ga=1)
+        assert (answer.status_code, answer.headers.get("idempotent-replayed")) == (202, replayed)
         await shop.until(booking_id, "CONFIRMED")
     assert await shop.stock(event_id) == (8, 0, 2)
     changed = await shop.refund(booking_id, key="k1", ga=2)
     assert (changed.status_code, changed.json()["code"]) == (422, "idempotency_key_reused")
     assert (await shop.refund(booking_id, key="k2", ga=1)).status_code == 202
     await shop.until(booking_id, "CONFIRMED")
+    assert await shop.stock(event_id) == (9, 0, 1)
+    assert totals(shop) == (13_500, 7_200)
+    late = await shop.refund(booking_id, key="k1", ga=1)
+    assert (late.status_code, late.headers["idempotent-replayed"]) == (202, "true")
+    assert late.json()["status"] == "CONFIRMED"
+    for key in ("k1", "k2"):
+        whole = await shop.refund(booking_id, key=key)
+        assert (whole.status_code, whole.json()["code"]) == (422, "idempotency_key_reused")
+    await shop.settled()
     assert await shop.stock(event_id) == (9, 0, 1)
     assert totals(shop) == (13_500, 7_200)
     unusable = await shop.refund(booking_id, key="", ga=1)
@@ -168,6 +178,16 @@ async def test_an_organizer_refunds_in_full_and_at_any_time(
     assert totals(shop) == (4_500, 4_500)
 
 
+async def test_people_at_the_doors_give_no_money_back(shop: Shop) -> None:
+    event_id = await shop.onsale.event("acme", refund_policy=POLICY)
+    booking_id = await shop.confirmed(event_id)
+    staff = shop.onsale.token("staff", "ann", org="acme")
+    answer = await shop.onsale.post(f"{BASE}/bookings/{booking_id}/refund", staff)
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert (await shop.booking(booking_id))["status"] == "CONFIRMED"
+    assert totals(shop) == (4_500, 0)
+
+
 @pytest.mark.parametrize(("role", "sub"), [("buyer", "bob"), ("organizer", "rival")])
 async def test_strangers_do_not_see_the_booking(shop: Shop, role: str, sub: str) -> None:
     event_id = await shop.onsale.event("acme", refund_policy=POLICY)
@@ -204,6 +224,7 @@ async def test_a_wrong_body_is_refused_by_name(
     assert answer.status_code == status
     if pointer is None:
         assert (answer.json()["code"], answer.json()["subject"]) == ("unknown_ticket_type", "vip")
+        assert [error["pointer"] for error in answer.json()["errors"]] == ["/items/0/ticket_type"]
     else:
         assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
     assert (await shop.booking(booking_id))["status"] == "CONFIRMED"

@@ -123,10 +123,13 @@ async def test_a_key_that_is_none_is_refused(onsale: InProcess, key: str) -> Non
     event_id = await onsale.event()
     ann, acme = onsale.token("buyer", "ann"), onsale.token("organizer", "acme")
     headers = {"idempotency-key": key.encode("latin-1")}
+    booking = await onsale.held(event_id, "ann", ga=1)
+    pay = f"{BASE}/bookings/{booking['id']}/payment-intent"
     async with onsale.unchanged():
         for answer in (
             await onsale.post(f"{EVENTS}/{event_id}/holds", ann, json=items(ga=1), headers=headers),
             await onsale.post(EVENTS, acme, json=an_event(), headers=headers),
+            await onsale.post(pay, ann, headers=headers),
         ):
             problem = answer.json()
             assert (answer.status_code, problem["code"]) == (400, "invalid_idempotency_key")

@@ -7,8 +7,8 @@ import time
 import pytest
 from prometheus_client import REGISTRY
 
-from actors.payments import inbox
 from engine.journal.contract import Unavailable
+from engine.journal.groups import PAYMENTS_INBOX
 from engine.journal.redis_streams import RedisStreams
 from engine.journal.streams import StreamKind
 from engine.limits import WEBHOOK_BYTES_MAX
@@ -222,6 +222,8 @@ async def test_the_order_is_no_matter(shop: Shop) -> None:
         ({"amount_received": 1}, "received"),
         ({"currency": "usd"}, "currency"),
         ({"metadata.customer": "bob"}, "customer"),
+        ({"metadata.event": "evt_000000000000"}, "event"),
+        ({"metadata.event": ""}, "event"),
         ({"id": "pi_other"}, "intent"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -247,7 +249,7 @@ async def test_what_does_not_belong_to_its_booking_is_put_aside(
     await shop.until(booking_id, "CONFIRMED")
 
 
-@pytest.mark.parametrize("booking_id", ["bk_" + "0" * 28, "nonsense"])
+@pytest.mark.parametrize("booking_id", ["bk_" + "0" * 28, "nonsense", ""])
 async def test_a_booking_that_is_not_there_is_put_aside(shop: Shop, booking_id: str) -> None:
     _, succeeded = await paid(shop)
     forged = copy.deepcopy(succeeded)
@@ -272,7 +274,7 @@ async def test_what_came_while_no_desk_was_there_is_not_lost(shop: Shop) -> None
     booking_id, succeeded = await paid(shop)
     await shop.settled()
     streams = RedisStreams(shop.onsale.redis)
-    lag = await streams.lag(inbox.GROUP)
+    lag = await streams.lag(PAYMENTS_INBOX)
     assert not sum(one.pending + one.undelivered for one in lag)
     await shop.onsale.close_desk()
     await shop.deliver([succeeded])

@@ -3,6 +3,6 @@
     python -m loadtests.bench.inprocess NAME [--quick]
 
 The one package of `loadtests` that imports the engine and the actors (the other exception
-is the module `ray_calls`; both are named in pyproject.toml). Each measurement runs in a
+is the peer `ray_calls`; both are named in pyproject.toml). Each measurement runs in a
 process of its own, with the interpreter set up as an owner's is.
 """

@@ -76,7 +76,8 @@ def measure(progress: Callable[[float], None], *, quick: bool) -> dict[str, Any]
 
 
 async def _measure(progress: Callable[[float], None], *, quick: bool) -> dict[str, Any]:
-    bookings = 110_000 if quick else 300_000
+    # A tail that makes a snapshot due is SNAPSHOT_RECORDS_MIN long, or half of all bookings.
+    before, tail = (2_000, 52_000) if quick else (150_000, 150_000)
     repetitions = 1 if quick else 3
     found = []
     for repetition in range(repetitions):
@@ -84,12 +85,12 @@ async def _measure(progress: Callable[[float], None], *, quick: bool) -> dict[st
             store = EmbeddedStore(Path(directory))
             store.start()
             try:
-                found.append(await _one(store.url, bookings))
+                found.append(await _one(store.url, before, tail))
             finally:
                 store.stop()
         progress((repetition + 1) / repetitions)
     return {
-        "bookings": bookings,
+        "bookings": before + tail,
         "stall_ms": round(median(during for _, during, _, _ in found), 2),
         "stall_ms_without_snapshot": round(median(without for without, _, _, _ in found), 2),
         "snapshot_took_ms": round(median(took for _, _, took, _ in found)),
@@ -97,11 +98,11 @@ async def _measure(progress: Callable[[float], None], *, quick: bool) -> dict[st
     }
 
 
-async def _one(url: str, bookings: int) -> tuple[float, float, float, float]:
+async def _one(url: str, before: int, tail: int) -> tuple[float, float, float, float]:
     """Return longest stall without and with a snapshot, its time, and holds/s meanwhile."""
     client = connect(url)
     journal = RedisJournal(client, EVENT_ID)
-    await _prepare(journal, bookings)
+    await _prepare(journal, before, tail)
     owner = EventOwner(RedisJournal(client, EVENT_ID), TurnClock(), b"owner...", lambda _: None)
     owner.start()
     while owner.phase is not Phase.SERVING:
@@ -111,14 +112,14 @@ async def _one(url: str, bookings: int) -> tuple[float, float, float, float]:
     wires = (wire_batch(number * _CALL_HOLDS, _CALL_HOLDS) for number in count_from(1_000_000))
     callers = [asyncio.create_task(_call(owner, wires)) for _ in range(BATCHES_IN_FLIGHT_MAX)]
     try:
-        before = len(owner.state.bookings)
+        counted = len(owner.state.bookings)
         began = time.perf_counter()
         while len(await journal.snapshots()) < 2:
             assert time.perf_counter() - began < _PATIENCE_SECONDS, "no snapshot was written"
             await asyncio.sleep(0.02)
         took = time.perf_counter() - began
         during = heartbeat.read()
-        rate = (len(owner.state.bookings) - before) / took
+        rate = (len(owner.state.bookings) - counted) / took
         await asyncio.sleep(_CALM_SECONDS)
         return heartbeat.read(), during, took * 1_000, rate
     finally:
@@ -130,15 +131,14 @@ async def _one(url: str, bookings: int) -> tuple[float, float, float, float]:
         await client.aclose()
 
 
-async def _prepare(journal: RedisJournal, bookings: int) -> None:
-    """Leave a snapshot of half the bookings and a tail that makes the next one due."""
-    half = bookings // 2
-    await fill(journal, half)
+async def _prepare(journal: RedisJournal, before: int, tail: int) -> None:
+    """Leave a snapshot of so many bookings and a tail that makes the next one due."""
+    await fill(journal, before)
     state = (await rebuild(journal)).state
     head = Position(1, state.sequence)
     await write_snapshot(journal, capture(state), head, NONCE)
     now_ms = state.now_ms
-    for commands in batches(half, bookings - half):
+    for commands in batches(before, tail):
         now_ms += TURN_MS
         records = take_turn(state, commands, now_ms)
         entry = Entry(head.epoch, state.sequence, now_ms, NONCE, tuple(records))

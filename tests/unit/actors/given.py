@@ -6,6 +6,7 @@ from itertools import count
 
 from actors.clock import TurnClock
 from actors.intake import Waiting
+from actors.measures import Meter
 from actors.owner import EventOwner, Phase
 from actors.recovery import replay_entry
 from actors.wire import Answers, Envelope, Reply, encode_batch
@@ -115,6 +116,7 @@ class Stage:
         behind_ms: int = 0,
         idle_seconds: float = 300.0,
         node: str = "n1",
+        meter: Meter | None = None,
     ) -> EventOwner:
         """Return an owner that has not begun to live."""
         owner = EventOwner(
@@ -122,6 +124,7 @@ class Stage:
             clock(behind_ms),
             next(self._nonces).to_bytes(8, "big"),
             lambda phase: self.left.append((owner, phase)),
+            meter=meter,
             node=node,
             idle_seconds=idle_seconds,
         )

@@ -10,7 +10,8 @@ import structlog
 from structlog.testing import LogCapture
 
 from actors import consumer as module
-from actors.consumer import Consumer, RetryLater
+from actors.consumer import Consumer, Hopeless, RetryLater
+from actors.measures import BURIED, HANDLED
 from engine.journal.entry import Position
 from engine.journal.memory import Fault
 from engine.journal.memory_stream_store import MemoryStreamStore
@@ -23,13 +24,14 @@ from engine.limits import (
     CONSUMER_EVENTS_MAX,
     CONSUMER_HANDLE_SECONDS_MAX,
     CONSUMER_MESSAGES_MAX,
-    CONSUMER_ROUND_SECONDS_MIN,
+    CONSUMER_PAUSE_SECONDS,
     DELIVERIES_MAX,
     DELIVERIES_TOGETHER_MAX,
     KEEP_SECONDS,
     READ_MESSAGES_MAX,
 )
 from tests.unit.actors.given import until
+from tests.unit.actors.recording_meter import RecordingMeter
 from tests.virtual_time import now_ms
 
 GROUP = Group("payments", StreamKind.INBOX)
@@ -170,7 +172,7 @@ async def test_what_comes_in_close_succession_is_handled_together(world: World) 
         await asyncio.sleep(0.01)
     await world.all_finished()
     assert world.calls[0] == ["e1:0"], "the first waits for nobody"
-    rounds = 1 / CONSUMER_ROUND_SECONDS_MIN
+    rounds = 1 / CONSUMER_PAUSE_SECONDS
     assert rounds / 2 < len(world.calls) <= rounds + 2
     assert len(world.done) == 100
 
@@ -185,7 +187,7 @@ async def test_what_comes_alone_waits_for_nothing(world: World) -> None:
         await world.put(f"e1:{number}")
         await until(lambda: len(world.done) > number)  # noqa: B023 - over before the next
         waited.append(asyncio.get_running_loop().time() - put_at)
-    assert max(waited) < CONSUMER_ROUND_SECONDS_MIN / 2
+    assert max(waited) < CONSUMER_PAUSE_SECONDS / 2
 
 
 async def test_a_handler_may_take_them_one_by_one(world: World) -> None:
@@ -307,6 +309,16 @@ async def test_poison_is_buried_and_the_rest_proceeds(world: World, said: list) 
     critical = [entry for entry in said if entry["log_level"] == "critical"]
     assert [entry["message_id"] for entry in critical] == [letter.message_id]
     assert critical[0]["group"] == GROUP.name
+
+
+async def test_what_is_handled_and_what_is_buried_is_counted(world: World) -> None:
+    meter = RecordingMeter()
+    world.troubles["e1:2"] = fail(Hopeless("never"))
+    await world.put("e1:1", "e1:2", "e2:1")
+    world.start(meter=meter)
+    await world.all_finished()
+    assert meter.count(HANDLED, GROUP.name) == 2
+    assert meter.count(BURIED, GROUP.name) == 1
 
 
 async def test_a_batch_that_fails_is_tried_one_by_one(world: World) -> None:

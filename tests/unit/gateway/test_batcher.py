@@ -14,6 +14,8 @@ from engine.domain.outcomes import DONE, Refusal, Refused
 from engine.limits import (
     BATCH_COMMANDS_MAX,
     BATCHES_IN_FLIGHT_MAX,
+    CALL_TURN_SECONDS,
+    CALLS_AT_ONCE,
     EVENTS_REMEMBERED_MAX,
     GATEWAY_COMMANDS_MAX,
     LANE_COMMANDS_MAX,
@@ -21,7 +23,7 @@ from engine.limits import (
     REQUEST_DEADLINE_MS,
 )
 from gateway import batcher
-from gateway.batcher import Answer, Lane, Unanswered
+from gateway.batcher import Answer, Lane, Load, Unanswered
 from tests.unit.engine.domain.given import EVENT_ID
 from tests.unit.gateway.fake_owners import command, counts, gone, now, recovering
 
@@ -51,6 +53,57 @@ async def test_what_arrives_in_one_round_of_the_loop_is_one_batch(owners, lane) 
     assert [envelope.command for envelope in owners.batches[0]] == [
         command(number) for number in range(100)
     ]
+
+
+async def test_events_take_turns_and_gather_until_their_own(owners) -> None:
+    load = Load()
+    owners.takes_seconds = CALL_TURN_SECONDS / 2
+    lanes = [Lane(EVENT_ID, owners, load) for _ in range(3 * CALLS_AT_ONCE)]
+    began = now()
+    asked = [lane.ask(command(0)) for lane in lanes]
+    await asyncio.sleep(CALL_TURN_SECONDS / 4)
+    asked += [lane.ask(command(1)) for lane in lanes]
+    await asyncio.gather(*asked)
+    assert owners.in_flight_max == CALLS_AT_ONCE
+    first, others = owners.sizes[:CALLS_AT_ONCE], owners.sizes[CALLS_AT_ONCE:]
+    assert first == [1] * CALLS_AT_ONCE, "who comes first waits for nothing"
+    # Those with two were there before the first ones came back with their second.
+    assert others == [2] * 2 * CALLS_AT_ONCE + [1] * CALLS_AT_ONCE
+    assert now() - began == pytest.approx(4 * owners.takes_seconds)
+
+
+async def test_however_many_calls_hang_nobody_waits_longer_for_them(owners) -> None:
+    load = Load()
+    owners.open.clear()
+    hanging = [Lane(EVENT_ID, owners, load).ask(command()) for _ in range(CALLS_AT_ONCE)]
+    await asyncio.sleep(CALL_TURN_SECONDS / 2)
+    began = now()
+    late = Lane(EVENT_ID, owners, load).ask(command())
+    await asyncio.sleep(CALL_TURN_SECONDS / 4)
+    assert owners.in_flight == CALLS_AT_ONCE
+    await asyncio.sleep(CALL_TURN_SECONDS / 4 + 0.001)
+    assert owners.in_flight == CALLS_AT_ONCE + 1
+    owners.open.set()
+    assert await asyncio.gather(late, *hanging) == [(DONE, 0)] * (CALLS_AT_ONCE + 1)
+    assert now() - began == pytest.approx(CALL_TURN_SECONDS / 2 + 0.001)
+
+
+async def test_an_event_whose_commands_were_given_up_leaves_its_turn_to_the_next(
+    owners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batcher, "CALL_TURN_SECONDS", 1.0)
+    load = Load()
+    owners.open.clear()
+    hanging = [Lane(EVENT_ID, owners, load).ask(command()) for _ in range(CALLS_AT_ONCE)]
+    await asyncio.sleep(0)
+    impatient = Lane(EVENT_ID, owners, load).ask(command(), budget_ms=0)
+    patient = Lane(EVENT_ID, owners, load).ask(command(2))
+    await asyncio.sleep(1.01)
+    assert await impatient == (Unanswered.RECOVERING, 0)
+    owners.open.set()
+    assert await patient == (DONE, 0)
+    await asyncio.gather(*hanging)
+    assert owners.sizes == [1] * (CALLS_AT_ONCE + 1)
 
 
 async def test_what_arrives_while_two_are_under_way_makes_the_next_one(owners, lane) -> None:

@@ -21,6 +21,8 @@ def test_every_kind_can_be_told_to_a_client(code: str) -> None:
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", code)
     assert 400 <= kind.status <= 503
     assert kind.title
+    assert re.fullmatch(r"[A-Z].+[.]", kind.advice), "it is one or more whole sentences"
+    assert kind.title not in kind.advice
     assert "<" not in kind.title + kind.advice
     document = Problem(code).document("/api/v1/events", "request-1")
     assert list(document) == [
@@ -39,7 +41,7 @@ def test_only_what_may_pass_by_itself_is_retryable(code: str) -> None:
     elif KINDS[code].status in (429, 503):
         assert retryable is (code != "event_halted")
     else:
-        assert retryable is False
+        assert retryable is (code == "request_timeout")
 
 
 @pytest.mark.parametrize("code", KINDS)
@@ -80,7 +82,8 @@ def test_the_instance_is_a_reference_whatever_was_asked_for(path: str, instance:
 def test_a_refusal_without_more_to_say_says_its_title(code: Refusal) -> None:
     problem = of_refusal(Refused(code), 5)
     assert problem.code == code
-    assert problem.detail == f"{KINDS[code].title}."
+    # A 404 says no more than that of an object that is not there at all.
+    assert problem.detail == ("" if KINDS[code].status == 404 else f"{KINDS[code].title}.")
 
 
 def test_a_refusal_tells_what_stood_in_the_way() -> None:

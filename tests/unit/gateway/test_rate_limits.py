@@ -39,8 +39,21 @@ def test_a_token_has_its_own_count(limits: RateLimits) -> None:
         assert 1 <= int(told[2]) <= 61
     problem = refused(limits, "a", "10.0.0.2")
     assert (problem.code, problem.kind.status) == ("rate_limited", 429)
-    assert 1 <= int(problem.headers()["retry-after"]) <= 61
+    assert 1 <= int(problem.headers()["retry-after"]) <= 63
     hit(limits, "b", "10.0.0.2")
+
+
+def test_those_who_are_turned_away_together_do_not_come_back_together(
+    limits: RateLimits,
+) -> None:
+    for _ in range(3):
+        hit(limits, "a", "10.0.0.1")
+    waits = {
+        int(refused(limits, "a", f"10.0.1.{number}").headers()["retry-after"])
+        for number in range(100)
+    }
+    assert len(waits) >= 3
+    assert min(waits) >= 1
 
 
 def test_an_address_is_counted_whatever_tokens_come_from_it(limits: RateLimits) -> None:

@@ -19,6 +19,15 @@ def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def test_every_setting_is_documented() -> None:
+    table = (Path(__file__).parents[3] / "docs" / "OPERATING.md").read_text()
+    table = table.replace("`…_ENDPOINT_PER_SECOND`", "`ONSALE_STRIPE_ENDPOINT_PER_SECOND`")
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    for field in Settings.model_fields.values():
+        name = f"`{field.validation_alias}`"
+        assert any(name in row.split("|")[1] for row in rows), name
+
+
 def test_without_an_environment_everything_is_local() -> None:
     settings = Settings()
     assert settings.redis_url is None

@@ -33,6 +33,17 @@ def test_every_token_has_its_turn_and_every_request_its_own_key():
         assert body == b'{"a":1}'
 
 
+def test_each_body_is_sent_once_by_everybody_in_turn():
+    template = Template("POST", "/x", tokens=["t1", "t2"], bodies=["{}", "[]", "1"])
+    found = list(request_bytes(Spec("h", 80, template=template)))
+    assert [key for key, _ in found] == [None] * 3
+    for number, (_, data) in enumerate(found):
+        head, _, body = data.partition(b"\r\n\r\n")
+        assert f"authorization: Bearer t{number % 2 + 1}\r\n".encode() in head
+        assert body.decode() == template.bodies[number]
+        assert b"content-length: %d" % len(body) in head
+
+
 def test_requests_are_sent_word_for_word():
     request = Request("GET", "/y?z=1", {"X-Name": "value", "Idempotency-Key": "k"})
     found = list(request_bytes(Spec("h", 80, requests=[request])))

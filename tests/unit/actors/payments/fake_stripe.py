@@ -6,6 +6,7 @@
 from msgspec.structs import replace
 
 from actors.payments.contract import (
+    DisputeFacts,
     Intent,
     Notice,
     Return,
@@ -41,6 +42,7 @@ class FakeStripe:
         self._wanted: dict[str, tuple[Wanted, str]] = {}
         self._manual: set[str] = set()
         self._made: dict[str, list[Return]] = {}
+        self._disputes: dict[str, list[DisputeFacts]] = {}
         self._charges = 0
 
     # -- the contract ------------------------------------------------------------------
@@ -106,6 +108,11 @@ class FakeStripe:
         self._intent(intent_id)
         return list(self._made.get(intent_id, []))
 
+    async def disputes(self, intent_id: str) -> list[DisputeFacts]:
+        self._reach("disputes", looks=True)
+        self._intent(intent_id)
+        return list(self._disputes.get(intent_id, []))
+
     async def opened_since(self, created: int, after: str | None) -> tuple[list[Intent], bool]:
         self._reach("opened_since", looks=True)
         newest = [one for one in reversed(self.intents.values()) if one.created >= created]
@@ -135,6 +142,25 @@ class FakeStripe:
         self._charges += 1
         failure = f"ch_{self._charges}"
         return self._change(intent_id, status="requires_payment_method", failure=failure)
+
+    def dispute(self, intent_id: str) -> DisputeFacts:
+        """Ask one's bank for the money of a payment."""
+        intent = self._change(intent_id, disputed=True)
+        opened = DisputeFacts(
+            f"dp_{intent_id}",
+            "needs_response",
+            intent.received_minor,
+            intent.currency,
+            f"ch_{intent_id}",
+            intent_id,
+            "general",
+        )
+        self._disputes[intent_id] = [opened]
+        return opened
+
+    def close_dispute(self, intent_id: str, status: str) -> None:
+        """Decide as a bank."""
+        self._disputes[intent_id] = [replace(self._disputes[intent_id][0], status=status)]
 
     def settle(self, intent_id: str, status: str, reason: str = "") -> Return:
         """Say what became of the newest refund."""

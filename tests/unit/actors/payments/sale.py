@@ -9,7 +9,7 @@ from typing import Any
 from actors.contract import OwnerGone
 from actors.payments.contract import Intent
 from actors.payments.pursuit import Pursuit
-from actors.payments.telling import Telling
+from actors.telling import Telling
 from actors.wire import Answers, Reply, decode_batch, encode_reply
 from engine.domain.booking import Booking
 from engine.domain.commands import Caller, OpenPayment, RequestRefund

@@ -63,6 +63,17 @@ async def test_trouble_that_passes_is_waited_out_under_the_same_key(trouble):
     assert line.keys == {"key"}
 
 
+async def test_every_attempt_is_told_with_its_end_and_its_time():
+    told = []
+    line = Line(NOTHING, answer(402, "card_declined"), takes_seconds=0.5)
+    with pytest.raises(StripeRefused):
+        await caller(line, ended=lambda *one: told.append(one)).call(CALL)
+    assert [one[:2] for one in told] == [(CALL.operation, "away"), (CALL.operation, "refused")]
+    line = Line(GOOD, takes_seconds=0.25)
+    await caller(line, ended=lambda *one: told.append(one)).call(CALL)
+    assert told[-1] == (CALL.operation, "ok", pytest.approx(0.25))
+
+
 async def test_pauses_grow_by_chance():
     line = Line(NOTHING, NOTHING, GOOD)
     await caller(line, chance=1.0).call(CALL)

@@ -7,13 +7,13 @@ import pytest
 
 from actors.contract import OwnerGone
 from actors.payments import desk as desk_module
-from actors.payments import inbox
 from actors.payments.contract import (
     Declined,
     DeskGone,
     Notice,
     NotNow,
     Opened,
+    Report,
     StripeAway,
     StripeRefused,
 )
@@ -29,12 +29,20 @@ from actors.payments.desk import (
 from engine.domain.booking import Status
 from engine.domain.payment import PaymentState
 from engine.journal.contract import Unavailable
+from engine.journal.entry import Position
+from engine.journal.groups import BACK_OFFICE, PAYMENTS, PAYMENTS_INBOX
 from engine.journal.keys import partition_of
 from engine.journal.memory_stream_store import MemoryStreamStore
 from engine.journal.memory_streams import MemoryStreams
+from engine.journal.stream_fields import stream_key
+from engine.journal.streams import StreamKind
+from engine.limits import STREAM_TRIM_SECONDS
+from tests.samples import entry, expired
 from tests.unit.actors.payments.given import INTENT, METADATA
 from tests.unit.actors.payments.sale import Desk
 from tests.unit.engine.domain.given import EVENT_ID, booking_id
+
+NOW = 1_800_000_000
 
 
 def counter(desk: Desk, streams: object = None) -> PaymentDesk:
@@ -125,8 +133,8 @@ async def test_lost_webhooks_stand_where_the_webhooks_would() -> None:
     foreign = notice("payment_intent.succeeded", 3, metadata={})
     await counter(Desk(), streams).take_in([good, bad, foreign])
     partition = partition_of(EVENT_ID)
-    await streams.ensure_group(inbox.GROUP, range(64))
-    (found,) = await streams.read(inbox.GROUP, "c", range(64), 10, 0)
+    await streams.ensure_group(PAYMENTS_INBOX, range(64))
+    (found,) = await streams.read(PAYMENTS_INBOX, "c", range(64), 10, 0)
     assert (found.partition, found.message.id, found.event_id) == (partition, "evt_1", EVENT_ID)
 
 
@@ -168,17 +176,38 @@ async def test_two_do_not_compare_at_the_same_time(monkeypatch: pytest.MonkeyPat
 # -- at work ---------------------------------------------------------------------------
 
 
-async def test_it_works_through_outages_of_stripe_and_store(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+class LoopClock:
+    """The wall clock, as virtual as the loop's; it begins at NOW."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+
+    def time(self) -> float:
+        now = asyncio.get_running_loop().time()
+        self._began = now if self._began is None else self._began
+        return NOW + now - self._began
+
+    def time_ns(self) -> int:
+        return int(self.time() * 1_000_000_000)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> LoopClock:
+    clock = LoopClock()
+    monkeypatch.setattr(desk_module, "time", clock)
+    return clock
+
+
+async def test_it_works_through_outages_of_stripe_and_store(clock: LoopClock) -> None:
     trouble = [StripeAway("outage", 1.0), Unavailable("gone"), StripeRefused("bad_key", "no")]
     runs: list[int | None] = []
 
     class Failing:
-        async def run(self, since: int | None = None) -> None:
+        async def run(self, since: int | None = None) -> Report:
             runs.append(since)
             if trouble:
                 raise trouble.pop(0)
+            return Report()
 
     it = counter(Desk())
     it._reconciler = Failing()
@@ -188,7 +217,55 @@ async def test_it_works_through_outages_of_stripe_and_store(
     working.cancel()
     await asyncio.wait([working])
     # As far back as Stripe's own attempts until it has worked once.
-    assert [since is None for since in runs] == [False, False, False, False, True, True]
+    first = NOW - desk_module.RECONCILE_FIRST_LOOK_BACK_SECONDS
+    assert runs == [first, first, first, first, NOW + 3 * 60 - 900, NOW + 4 * 60 - 900]
+
+
+async def test_after_a_later_outage_it_looks_as_far_back_as_it_lasted(
+    clock: LoopClock,
+) -> None:
+    runs: list[int | None] = []
+
+    class Failing:
+        async def run(self, since: int | None = None) -> Report:
+            runs.append(since)
+            if 2 <= len(runs) < 62:
+                raise StripeAway("an hour's outage", 1.0)
+            return Report()
+
+    it = counter(Desk())
+    it._reconciler = Failing()
+    working = asyncio.create_task(it.work())
+    await asyncio.sleep(62.5 * desk_module.RECONCILE_EVERY_SECONDS)
+    working.cancel()
+    await asyncio.wait([working])
+
+    assert runs[1:62] == [NOW - 900] * 61, "from the last success, however long ago"
+    assert runs[62] == NOW + 61 * 60 - 900
+
+
+async def test_what_the_back_office_has_yet_to_read_is_kept_although_it_has_never_come() -> None:
+    """A first start without a database: sales go on, and are in the books later."""
+    store = MemoryStreamStore()
+    streams = MemoryStreams(store)
+    it = counter(Desk(), streams)
+    working = asyncio.create_task(it.work())
+    for number in (1, 2, 3):
+        store.add_effects(EVENT_ID, entry(Position(1, number), expired(number)))
+    await asyncio.sleep(3.5 * STREAM_TRIM_SECONDS)
+    partition = partition_of(EVENT_ID)
+    done = (await streams.lag(PAYMENTS))[partition]
+    assert (done.undelivered, done.pending) == (0, 0), "the payment desk has not finished"
+
+    await streams.ensure_group(BACK_OFFICE, [partition])
+    found = await streams.read(BACK_OFFICE, "clerk", [partition], 10, 0)
+    assert [delivery.message.entry.sequence for delivery in found] == [1, 2, 3]
+
+    await streams.finish(BACK_OFFICE, found)
+    await asyncio.sleep(STREAM_TRIM_SECONDS)
+    assert len(store.streams[stream_key(StreamKind.EFFECTS, partition)]) == 1, "nothing is trimmed"
+    working.cancel()
+    await asyncio.wait([working])
 
 
 async def test_a_webhook_and_an_effect_take_their_way() -> None:

@@ -1,6 +1,7 @@
 """The inbox: what Stripe said reaches its owner, or is put aside."""
 
 import pytest
+from msgspec.structs import replace
 
 from actors.consumer import Hopeless, RetryLater
 from actors.contract import OwnerGone
@@ -108,6 +109,34 @@ async def test_a_mismatch_is_hopeless_and_confirms_nothing() -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"event_id": "evt_000000000000"}, "payment_mismatch: event"),
+        ({"event_id": ""}, "payment_mismatch: event"),
+        ({"customer": ""}, "payment_mismatch: customer"),
+        ({"booking_id": ""}, "not the id of a booking: ''"),
+        ({"booking_id": "", "customer": ""}, "not the id of a booking: ''"),
+    ],
+)
+async def test_metadata_that_were_changed_confirm_nothing(change: dict, why: str) -> None:
+    desk = Desk()
+    intent = replace(desk.stripe.pay(await desk.opened()), **change)
+    with pytest.raises(Hopeless, match=why):
+        await inbox(desk).handle([told(intent)])
+    assert told(intent).message.event_id == EVENT_ID, "it lies where its event's news lie"
+    assert desk.booking().status is Status.PAYMENT_PENDING
+
+
+async def test_news_that_were_kept_before_they_named_their_event_are_heard() -> None:
+    desk = Desk()
+    intent = desk.stripe.pay(await desk.opened())
+    (news,) = of_intent(intent)
+    older = encode_news([replace(news, event=None)])
+    await inbox(desk).handle([delivery(Incoming("evt_1", "k", older, 0, EVENT_ID))])
+    assert desk.booking().status is Status.CONFIRMED
+
+
+@pytest.mark.parametrize(
     "message",
     [
         Effect(EVENT_ID, Position(1, 1), 0, b""),
@@ -159,6 +188,22 @@ async def test_a_dispute_waits_for_stripe() -> None:
     with pytest.raises(RetryLater) as later:
         await inbox(desk).handle([told(DISPUTED)])
     assert later.value.seconds == 7.0
+
+
+async def test_a_dispute_waits_for_a_key_that_stripe_takes() -> None:
+    desk = Desk()
+    await desk.paid()
+    retrieve = desk.stripe.retrieve
+
+    async def refuse(intent_id: str) -> Intent:
+        raise StripeRefused("unauthorized", "Invalid API Key")
+
+    desk.stripe.retrieve = refuse
+    with pytest.raises(RetryLater, match="unauthorized"):
+        await inbox(desk).handle([told(DISPUTED)])
+    desk.stripe.retrieve = retrieve
+    await inbox(desk).handle([told(DISPUTED)])
+    assert desk.booking().payment.disputes == (("dp_1", "needs_response"),)
 
 
 async def test_a_dispute_over_nothing_is_hopeless() -> None:

@@ -80,6 +80,26 @@ async def test_lost_effects_are_made_good() -> None:
     assert reasons[booking_id("ann")] == "payment was closing"
 
 
+async def test_a_dispute_that_no_webhook_told_of_is_found_and_followed_to_its_end() -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    desk.stripe.dispute(intent_id)
+    report = await reconciling(desk).run(0)
+    assert [one.after for one in report.repairs] == [
+        "CONFIRMED, payment captured, dispute needs_response"
+    ]
+    assert desk.booking().payment.disputed
+    assert (await reconciling(desk).run(0)).repairs == []
+
+    desk.stripe.close_dispute(intent_id, "lost")
+    await reconciling(desk).run(0)
+
+    assert desk.booking().status is Status.REFUNDED
+    asked = desk.stripe.calls.count("disputes")
+    assert (await reconciling(desk).run(0)).repairs == []
+    assert desk.stripe.calls.count("disputes") == asked, "it is over: nobody asks again"
+
+
 async def test_an_expired_hold_is_closed_without_its_effect() -> None:
     desk = Desk()
     await desk.opened()
@@ -148,6 +168,14 @@ async def test_payments_of_others_are_no_matter() -> None:
     desk.stripe.intents["pi_9"] = foreign
     report = await reconciling(desk).run(0)
     assert (report.recent, report.troubles) == (1, [])
+
+
+async def test_a_paid_payment_of_ours_that_lost_its_booking_is_said() -> None:
+    desk = Desk()
+    intent = desk.stripe.pay(await desk.opened())
+    desk.stripe.intents["pi_9"] = replace(intent, intent_id="pi_9", booking_id="")
+    report = await reconciling(desk).run(0)
+    assert report.troubles == ["pi_9: paid, and names no booking"]
 
 
 async def test_with_nobody_to_compare_with_it_fails() -> None:

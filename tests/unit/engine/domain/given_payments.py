@@ -98,10 +98,12 @@ def disputed(
     return ObserveDispute(booking_id(customer), intent_of(customer), dispute_id, status)
 
 
-def refund(customer: str = "ann", caller: Caller | None = None, **parts: int) -> RequestRefund:
+def refund(
+    customer: str = "ann", caller: Caller | None = None, key: str = "", **parts: int
+) -> RequestRefund:
     """Return the command `refund("ann", ga=1)`; without parts it is about everything."""
     given_back = tuple(Part(code, quantity) for code, quantity in parts.items())
-    return RequestRefund(booking_id(customer), caller or Caller(customer), given_back)
+    return RequestRefund(booking_id(customer), caller or Caller(customer), given_back, key)
 
 
 class BoxOffice(Sale):

@@ -14,7 +14,7 @@ from engine.domain.event import Event, TicketType
 
 #: Where units count, by the state of their booking.
 HELD = ("RESERVED", "PAYMENT_PENDING", "PAYMENT_FAILED")
-SOLD = ("CONFIRMED", "REFUND_REQUESTED", "REFUND_DENIED")
+SOLD = ("CONFIRMED", "TICKETS_DELIVERED", "REFUND_REQUESTED", "REFUND_DENIED")
 
 #: An answer as plain data: what it is, then its facts.
 Facts = tuple[Any, ...]

@@ -68,7 +68,7 @@ class NaiveBoxOffice(NaiveRefunds):
         booking, till = self.find(booking_id), self.tills.get(booking_id)
         if booking is None or booking.customer != caller.sub:
             return refused("booking_not_found")
-        if booking.status == "CONFIRMED":
+        if booking.status in ("CONFIRMED", "TICKETS_DELIVERED"):
             return "booking", booking.facts()
         if self.called_off:
             return refused("event_cancelled")

@@ -1,5 +1,6 @@
 """The rules of money that goes back once more, as plainly as they can be said; see `naive.py`."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -8,6 +9,7 @@ from tests.unit.engine.domain.naive import SOLD, Facts, NaiveBooking, NaiveSale,
 
 RETURNS_MAX = 3
 WON = ("won", "warning_closed", "prevented")
+REFUNDABLE = ("CONFIRMED", "TICKETS_DELIVERED", "REFUND_DENIED")
 
 
 @dataclass
@@ -69,6 +71,8 @@ class NaiveRefunds(NaiveSale):
         super().__init__()
         self.tills: dict[str, Till] = {}
         self.called_off = False
+        #: What was asked for under each key of each booking.
+        self.asked: dict[tuple[str, str], list[tuple[str, int]]] = {}
 
     def known(self, booking_id: str) -> tuple[NaiveBooking, Till] | None:
         booking, till = self.find(booking_id), self.tills.get(booking_id)
@@ -82,7 +86,11 @@ class NaiveRefunds(NaiveSale):
         managed = self.managed_by(command.caller)
         if booking is None or not (booking.customer == command.caller.sub or managed):
             return refused("booking_not_found")
-        rows = [(part.ticket_type, part.quantity) for part in command.parts]
+        rows = sorted((part.ticket_type, part.quantity) for part in command.parts)
+        name = command.booking_id, command.key
+        if name in self.asked:
+            same = counted(self.asked[name]) == counted(rows)
+            return ("booking", booking.facts()) if same else refused("idempotency_key_reused")
         if not rows:
             asked = till is not None and till.refunding and booking.status == "REFUND_REQUESTED"
             whole = asked and sum(n for _, n in till.refunds[-1].rows) == units(booking)
@@ -92,6 +100,8 @@ class NaiveRefunds(NaiveSale):
             return reason
         percent = 100 if managed else self.first.refund_policy.percent
         self.give_back(booking, till, rows, percent, now)
+        if command.key:
+            self.asked[name] = rows
         return self.as_asked(booking)
 
     def as_asked(self, booking: NaiveBooking) -> Facts:
@@ -106,7 +116,7 @@ class NaiveRefunds(NaiveSale):
     def reasons_against_refunding(
         self, booking: NaiveBooking, till: Till | None, rows: list, now: int, *, managed: bool
     ) -> Iterator[Facts]:
-        if booking.status not in ("CONFIRMED", "REFUND_DENIED"):
+        if booking.status not in REFUNDABLE:
             yield refused("refund_not_allowed", booking.status)
         policy = self.first.refund_policy
         if not managed and (
@@ -178,7 +188,8 @@ class NaiveRefunds(NaiveSale):
             booking.history.append(("REFUNDED", now))
         else:
             booking.rows = rest
-            booking.history.append(("CONFIRMED", now))
+            delivered = any(status == "TICKETS_DELIVERED" for status, _ in booking.history)
+            booking.history.append(("TICKETS_DELIVERED" if delivered else "CONFIRMED", now))
 
     def is_not_refunded(
         self, booking: NaiveBooking, till: Till, refund: NaiveRefund, now: int
@@ -194,8 +205,7 @@ class NaiveRefunds(NaiveSale):
 
     def owes(self, booking: NaiveBooking, till: Till, now: int) -> None:
         """Give back what is left of a booking of an event that was called off."""
-        sold = booking.status in ("CONFIRMED", "REFUND_DENIED")
-        if self.called_off and sold and not till.in_dispute:
+        if self.called_off and booking.status in REFUNDABLE and not till.in_dispute:
             self.give_back(booking, till, [], 100, now)
 
     def hear_of_charge(self, news: ask.ObserveCharge, now: int) -> Facts:
@@ -270,3 +280,8 @@ def take_out(rows: list[tuple[str, int, int]], code: str, wanted: int) -> None:
             rows[index] = (kind, n - gone, price)
             wanted -= gone
     rows[:] = [row for row in rows if row[1]]
+
+
+def counted(rows: list[tuple[str, int]]) -> Counter[str]:
+    """Return how many units of each ticket type are meant; none if everything is."""
+    return Counter({code: sum(n for one, n in rows if one == code) for code, _ in rows})

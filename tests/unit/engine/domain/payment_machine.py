@@ -107,14 +107,20 @@ class PaymentMachine(SaleMachine):
         caller=st.none() | CALLERS,
         quantities=st.lists(st.integers(1, 2), max_size=3),
         code=st.sampled_from((0, 0, 0, "nosuch")),
+        key=st.sampled_from(("", "", "k1", "k2")),
     )
     def refund(
-        self, command: PlaceHold, caller: Caller | None, quantities: list[int], code: str | int
+        self,
+        command: PlaceHold,
+        caller: Caller | None,
+        quantities: list[int],
+        code: str | int,
+        key: str = "",
     ) -> None:
         ticket_type = code or command.items[-1].ticket_type
         parts = tuple(Part(ticket_type, quantity) for quantity in quantities)
         caller = caller or Caller(command.customer)
-        self.ask(RequestRefund(command.booking_id, caller, parts))
+        self.ask(RequestRefund(command.booking_id, caller, parts, key))
 
     @rule(caller=CALLERS, what=st.sampled_from(("no", "no", "no", "no", "begin", "end")))
     def cancel(self, caller: Caller, what: str) -> None:

@@ -43,6 +43,7 @@ from engine.domain.outcomes import (
     PaymentShown,
     PaymentsShown,
     Refused,
+    ScanShown,
     Shown,
 )
 from engine.domain.records import Record
@@ -151,6 +152,10 @@ def facts(outcome: Outcome) -> Facts:
             return "payment", booking.booking_id, payment.amount_minor, payment.intent_id
         case PaymentsShown(payments, more):
             return "payments", sorted(one.booking_id for one in payments), more
+        case ScanShown(scan, replayed):
+            first = scan.first_at_ms, scan.first_gate
+            ticket = scan.ticket_type, scan.status
+            return "scan", (scan.admitted, scan.reason), ticket, first, scan.inside, replayed
     assert outcome == Done()
     return ("done",)
 

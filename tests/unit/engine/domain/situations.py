@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from engine.domain.booking import Status
+from engine.domain.commands import NoteDelivery
 from engine.limits import RETURN_ATTEMPTS_MAX
 from tests.unit.engine.domain.given import ORGANIZER, TTL_MS, a_type, booking_id, expire
 from tests.unit.engine.domain.given_payments import (
@@ -134,7 +134,7 @@ def confirmed() -> BoxOffice:
 
 def delivered() -> BoxOffice:
     sale = confirmed()
-    sale.brought_into(Status.TICKETS_DELIVERED, booking_id("ann"))
+    sale.hear(NoteDelivery(booking_id("ann")))
     return sale
 
 

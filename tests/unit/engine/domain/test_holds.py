@@ -38,6 +38,25 @@ def test_a_hold_says_what_is_kept_at_which_price_and_until_when():
     assert sale.counts("vip") == (9, 1, 0)
 
 
+def test_holds_of_as_much_share_their_lines():
+    sale = Sale(a_type("ga", price_minor=4_500), capacities={"ga": 100})
+
+    first, second = sale.placed("ann", ga=2), sale.placed("bob", ga=2)
+
+    assert first.lines is second.lines
+    assert first.lines == (Line("ga", 2, 4_500),)
+    assert sale.placed("cyd", ga=3).lines == (Line("ga", 3, 4_500),)
+
+
+def test_a_hold_of_more_than_most_ask_for_says_the_same():
+    sale = Sale(a_type("ga", price_minor=4_500, max_per_booking=100), capacities={"ga": 1_000})
+
+    for quantity in (1, 10, 11, 100):
+        booking = sale.placed(f"buyer-{quantity}", ga=quantity)
+        assert booking.lines == (Line("ga", quantity, 4_500),)
+        assert booking.units == quantity
+
+
 def test_the_last_ticket_goes_to_the_first_who_asks_even_in_one_turn():
     sale = Sale(capacities={"ga": 1})
 

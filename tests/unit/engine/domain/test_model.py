@@ -15,16 +15,19 @@ from msgspec.structs import replace
 
 from engine.domain import apply as apply_module
 from engine.domain import decide as decide_module
-from engine.domain import holds, moves, snapshot
-from engine.domain.booking import Booking, Status
-from engine.domain.commands import ExpireHold, Item, PlaceHold
+from engine.domain import doors, holds, moves, refunds, snapshot
+from engine.domain.admission import DoorReason
+from engine.domain.booking import Booking
+from engine.domain.commands import CheckIn, ExpireHold, Item, PlaceHold
 from engine.domain.decision import Decision
 from engine.domain.event import Event
 from engine.domain.outcomes import Granted, Refusal, Refused
 from engine.domain.payment import PaymentState
-from engine.domain.records import HoldReleased
+from engine.domain.records import HoldReleased, PassageUndone, TicketScanned
 from engine.domain.state import EventState, Offer
+from engine.domain.tickets import Ticket, TicketStatus, ticket_at
 from tests.simulation import payment_mistakes
+from tests.unit.engine.domain.door_machine import DoorMachine
 from tests.unit.engine.domain.payment_machine import PaymentMachine
 from tests.unit.engine.domain.sale_machine import SaleMachine
 from tests.unit.engine.domain.situations import SITUATIONS
@@ -36,6 +39,10 @@ def test_every_history_agrees_with_the_naive_model_and_its_own_replay():
 
 def test_every_history_with_payments_agrees_with_its_model_and_its_own_replay():
     run_state_machine_as_test(PaymentMachine)
+
+
+def test_every_history_with_doors_agrees_with_its_model_and_its_own_replay():
+    run_state_machine_as_test(DoorMachine)
 
 
 # -- what the machine would see ------------------------------------------------------
@@ -55,9 +62,9 @@ FIXED = settings(
 
 @pytest.fixture(scope="module")
 def met() -> Counter[str]:
-    """What both machines have met in the same histories every time."""
+    """What all machines have met in the same histories every time."""
     met: Counter[str] = Counter()
-    for machine in (SaleMachine, PaymentMachine):
+    for machine in (SaleMachine, PaymentMachine, DoorMachine):
         machine.met.clear()
         run_state_machine_as_test(machine, settings=FIXED)
         met += machine.met
@@ -68,7 +75,7 @@ def test_the_machines_meet_every_answer_that_the_domain_can_give(met):
     # There are no seats yet that could be taken.
     answers = {*Refusal} - {Refusal.SEAT_TAKEN}
     answers |= {"granted", "booking", "event", "done", "replayed", "expired"}
-    answers |= {"payment", "payments", "called off"}
+    answers |= {"payment", "payments", "called off", "scan", "admitted", *DoorReason}
     assert answers - {*met} == set()
 
 
@@ -76,7 +83,7 @@ def test_the_machines_meet_no_situation_of_a_payment_that_its_table_has_not(met)
     known = set()
     for situation in SITUATIONS.values():
         booking = situation().booking("ann")
-        if booking.payment is not None and booking.status is not Status.TICKETS_DELIVERED:
+        if booking.payment is not None:
             known.add(f"{booking.status} {booking.payment.state}")
 
     situations = {name for name in met if name.split(" ")[-1] in set(PaymentState)}
@@ -199,3 +206,79 @@ def test_the_machine_with_payments_sees_a_planted_bug(
 
     with pytest.raises(AssertionError):
         run_state_machine_as_test(PaymentMachine, settings=FIXED)
+
+
+# -- at the doors --------------------------------------------------------------------
+
+
+def lets_in_again_whoever_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "REENTRY", "single")
+
+
+def lets_in_with_a_void_ticket(monkeypatch: pytest.MonkeyPatch) -> None:
+    def generous(booking: Booking, place: int, *, cancelled: bool = False) -> Ticket | None:
+        ticket = ticket_at(booking, place, cancelled=cancelled)
+        return None if ticket is None else replace(ticket, status=TicketStatus.ACTIVE)
+
+    monkeypatch.setattr(doors, "ticket_at", generous)
+
+
+def gives_money_back_for_used_tickets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refunds, "_takes_used_ticket", lambda _before, _after: False)
+
+
+def opens_early_for_clocks_that_are_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = doors.check_in
+
+    def trusting(state: EventState, command: CheckIn, now_ms: int) -> Decision:
+        return honest(state, command, max(now_ms, command.seen_at_ms))
+
+    monkeypatch.setitem(decide_module._DECIDE, CheckIn, trusting)
+
+
+def decides_a_repeated_scan_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(state: EventState, record: TicketScanned) -> None:
+        apply_module._ticket_scanned(state, record)
+        if not record.scan.admitted:
+            del state.scans[record.scan.scan_id]
+
+    monkeypatch.setitem(apply_module._APPLY, TicketScanned, forgetful)
+
+
+def remembers_what_was_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stubborn(state: EventState, record: PassageUndone) -> None:
+        scans = dict(state.scans)
+        apply_module._passage_undone(state, record)
+        state.scans = scans
+
+    monkeypatch.setitem(apply_module._APPLY, PassageUndone, stubborn)
+
+
+def snapshot_forgets_the_scans(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = snapshot._restore_head
+
+    def forgetful(state: EventState, head: snapshot.SnapshotHead) -> None:
+        honest(state, replace(head, scans=()))
+
+    monkeypatch.setattr(snapshot, "_restore_head", forgetful)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        lets_in_again_whoever_left,
+        lets_in_with_a_void_ticket,
+        gives_money_back_for_used_tickets,
+        opens_early_for_clocks_that_are_ahead,
+        decides_a_repeated_scan_anew,
+        remembers_what_was_undone,
+        snapshot_forgets_the_scans,
+    ],
+)
+def test_the_machine_with_doors_sees_a_planted_bug(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch
+):
+    plant(monkeypatch)
+
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(DoorMachine, settings=FIXED)

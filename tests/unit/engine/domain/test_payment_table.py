@@ -170,7 +170,6 @@ def in_letters(records: tuple[Record, ...]) -> str:
 def test_every_command_meets_every_situation_as_the_table_says(situation):
     expected = dict(zip(COMMANDS, rows()[situation], strict=True))
 
-    # `delivered` has no command yet that leads there: it goes on from a snapshot.
     assert {name: ask(SITUATIONS[situation](), name) for name in COMMANDS} == expected
 
 

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from engine.domain.admission import Scanned
 from engine.domain.apply import apply
 from engine.domain.booking import Booking
 from engine.domain.commands import (
@@ -16,6 +17,7 @@ from engine.domain.commands import (
     Command,
     CreateEvent,
     Item,
+    NoteDelivery,
     OpenPayment,
     ReadAvailability,
     ReadBooking,
@@ -32,6 +34,7 @@ from engine.domain.outcomes import (
     PaymentsShown,
     Refusal,
     Refused,
+    ScanShown,
     Shown,
     UnsettledPayment,
 )
@@ -57,6 +60,7 @@ from tests.unit.engine.domain.given import (
     hold,
     release,
 )
+from tests.unit.engine.domain.given_doors import Doors, leave, scan, undo
 from tests.unit.engine.domain.given_payments import (
     CANCEL,
     BoxOffice,
@@ -73,9 +77,12 @@ EVENT = {"capacities": {"ga": 40, "vip": 1}, "max_per_customer": 6}
 ONE_MINOR = 4_500
 
 
-def busy() -> BoxOffice:
-    """Return a sale with one hold that stands, one that is due, one given back, two payments."""
-    sale = BoxOffice(a_type("ga"), a_type("vip"), **EVENT)
+def busy() -> Doors:
+    """Return a sale with one hold that stands, one that is due, one given back, two payments.
+
+    And one ticket that was used.
+    """
+    sale = Doors(a_type("ga"), a_type("vip"), **EVENT)
     sale.placed("due", ga=1)
     sale.wait(TTL_MS)
     sale.placed("ann", ga=2)
@@ -84,10 +91,12 @@ def busy() -> BoxOffice:
     sale.ask(release("gone"))
     sale.opened("dan", ga=1)
     sale.bought("eve", ga=1)
+    sale.bought("fay", ga=2)
+    sale.admitted(scan("fay", scan_id="earlier"))
     return sale
 
 
-def paused() -> BoxOffice:
+def paused() -> Doors:
     sale = busy()
     sale.ask(PAUSE)
     return sale
@@ -133,6 +142,15 @@ COMMANDS: dict[str, Command] = {
     "refund out of policy": refund("eve"),
     "refund heard of": refund_said("succeeded", ONE_MINOR - 1_000, customer="eve"),
     "dispute": disputed(customer="dan"),
+    "scan": scan("eve", scan_id="first"),
+    "scan again": scan("fay", scan_id="earlier"),
+    "scan of a used ticket": scan("fay", scan_id="second"),
+    "scan on the way out": leave("fay", scan_id="third"),
+    "scan for another": scan("eve", caller=RIVAL_ORGANIZER),
+    "undo": undo("fay"),
+    "undo of nothing": undo("fay", 1),
+    "delivery": NoteDelivery(booking_id("fay")),
+    "delivery of nothing": NoteDelivery(booking_id("ann")),
     "cancel": CANCEL,
     "cancel for another": CancelEvent(RIVAL_ORGANIZER),
 }
@@ -274,6 +292,7 @@ PAYING: Booking = busy().booking("dan")
         EventShown(an_event(), paused=False, cancellation=Cancellation(NOW_MS, 7)),
         PaymentShown(PAYING, PAYING.payment, an_event()),
         PaymentsShown((UnsettledPayment(PAYING.booking_id, "dan", PAYING.payment),), more=True),
+        ScanShown(Scanned("scan", admitted=True, status="USED", inside=1), replayed=True),
         DONE,
     ],
     ids=lambda outcome: type(outcome).__name__,
@@ -315,4 +334,7 @@ def test_kinds_of_commands_and_records_are_told_apart_by_their_tags():
         "refund_failed",
         "taken_back",
         "disputed",
+        "delivered",
+        "scanned",
+        "unscanned",
     }

@@ -7,9 +7,10 @@ from engine.domain.booking import Status
 from engine.domain.commands import Caller
 from engine.domain.event import RefundPolicy
 from engine.domain.outcomes import Refusal, Shown
-from engine.domain.payment import Part, PaymentState, RefundState
+from engine.domain.payment import Part, Payment, PaymentState, Refund, RefundState
 from engine.domain.records import PaymentReturning, RefundFailed, RefundRequested, RefundSettled
-from engine.limits import RETURN_ATTEMPTS_MAX
+from engine.domain.snapshot import capture, digest, encode_slices, restore
+from engine.limits import REFUNDS_REMEMBERED_MAX, RETURN_ATTEMPTS_MAX
 from tests.unit.engine.domain.given import (
     ADMIN,
     ORGANIZER,
@@ -18,6 +19,7 @@ from tests.unit.engine.domain.given import (
     Item,
     a_type,
     booking_id,
+    replayed,
 )
 from tests.unit.engine.domain.given_payments import (
     PRICE_MINOR,
@@ -140,6 +142,100 @@ def test_asking_twice_is_the_same_as_once():
     assert sale.ask(refund()) == Shown(sale.booking("ann"), "EUR")
 
     assert len(sale.entries) == entries + 1
+
+
+# -- asked again under a key -----------------------------------------------------------
+
+
+def parts_back(sale: BoxOffice, *keys: str) -> None:
+    """Have one ticket go back under each key, to the end."""
+    for number, key in enumerate(keys, start=1):
+        sale.ask(refund(caller=ORGANIZER, key=key, ga=1))
+        sale.hear(refund_said("succeeded", 4_500, number))
+
+
+def of_many(units: int) -> BoxOffice:
+    sale = BoxOffice(a_type(max_per_booking=units), capacities={"ga": units})
+    sale.bought(ga=units)
+    return sale
+
+
+def test_a_late_repeat_of_any_earlier_key_gives_nothing_back_once_more():
+    sale = of_many(5)
+    parts_back(sale, "k1", "k2", "k3")
+    entries = len(sale.entries)
+
+    for key in ("k1", "k2", "k3"):
+        again = sale.ask(refund(caller=ORGANIZER, key=key, ga=1))
+        assert again == Shown(sale.booking("ann"), "EUR", replayed=True)
+
+    assert len(sale.entries) == entries
+    assert sale.counts() == (3, 0, 2)
+    sale.ask(refund(caller=ORGANIZER, key="k4", ga=1))
+    assert sale.payment().refund.number == 4, "a new key is a new request"
+
+
+@pytest.mark.parametrize("later", [(), ("k2",)])
+@pytest.mark.parametrize("changed", [{"ga": 2}, {}])
+def test_an_earlier_key_with_another_body_is_told_apart(later, changed):
+    sale = of_many(5)
+    parts_back(sale, "k1", *later)
+
+    refused = sale.refusal(refund(caller=ORGANIZER, key="k1", **changed))
+
+    assert refused.code is Refusal.IDEMPOTENCY_KEY_REUSED
+
+
+def test_everything_is_another_request_than_all_parts_by_name():
+    sale = of_many(2)
+    sale.ask(refund(caller=ORGANIZER, key="k1"))
+
+    assert sale.refusal(refund(caller=ORGANIZER, key="k1", ga=2)).code is (
+        Refusal.IDEMPOTENCY_KEY_REUSED
+    )
+    assert sale.ask(refund(caller=ORGANIZER, key="k1")).replayed
+
+
+def test_parts_may_be_named_in_another_order():
+    sale = BoxOffice(a_type("ga"), a_type("vip"))
+    sale.bought(ga=2, vip=1)
+    sale.ask(refund(caller=ORGANIZER, key="k1", ga=1, vip=1))
+
+    assert sale.ask(refund(caller=ORGANIZER, key="k1", vip=1, ga=1)).replayed
+
+
+def test_a_key_stays_known_when_its_refund_has_failed_or_the_event_is_called_off():
+    sale = of_many(3)
+    sale.ask(refund(caller=ORGANIZER, key="k1", ga=1))
+    sale.hear(refund_said("failed", 4_500, refund_id=""))
+    assert sale.ask(refund(caller=ORGANIZER, key="k1", ga=1)).replayed
+    sale.call_off()
+    assert sale.payment().refund.number == 2
+
+    assert sale.ask(refund(caller=ORGANIZER, key="k1", ga=1)).replayed
+
+
+def test_keys_are_remembered_up_to_a_limit_and_survive_a_snapshot():
+    keys = [f"k{number}" for number in range(REFUNDS_REMEMBERED_MAX + 2)]
+    sale = of_many(len(keys) + 1)
+    parts_back(sale, *keys)
+    state = restore(encode_slices(capture(sale.state)))
+
+    assert digest(state) == digest(sale.state) == digest(replayed(sale.entries))
+    for number, key in enumerate(keys):
+        payment = state.bookings[booking_id("ann")].payment
+        assert (payment.asked_under(key) is not None) is (number > 0)
+
+
+def test_of_a_refund_journalled_before_that_was_noted_everything_may_have_been_meant():
+    older = Refund(1, PRICE_MINOR, (Part("ga", 2),), key="k1")
+    payment = Payment(PaymentState.CAPTURED, PRICE_MINOR, 0, refund=older)
+
+    asked = payment.asked_under("k1")
+
+    assert asked.is_repeated_by(())
+    assert asked.is_repeated_by((Part("ga", 1), Part("ga", 1)))
+    assert not asked.is_repeated_by((Part("ga", 1),))
 
 
 # -- some of the units -----------------------------------------------------------------
@@ -329,6 +425,7 @@ def test_after_a_refund_of_ours_was_refused_a_look_at_the_charge_says_why():
         ({"intent_id": "pi_2"}, "intent"),
         ({"currency": "USD"}, "currency"),
         ({"captured_minor": PRICE_MINOR - 1}, "captured"),
+        ({"event": "evt_000000000000"}, "event"),
     ],
 )
 def test_a_charge_that_does_not_fit_its_booking_takes_nothing(changes, subject):

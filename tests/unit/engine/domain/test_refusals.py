@@ -10,10 +10,12 @@ from engine.domain.commands import (
     Caller,
     CancelEvent,
     Changes,
+    CheckIn,
     Command,
     CreateEvent,
     ExpireHold,
     Item,
+    NoteDelivery,
     ObserveCharge,
     ObserveDispute,
     ObservePayment,
@@ -27,6 +29,7 @@ from engine.domain.commands import (
     ReleaseHold,
     RequestRefund,
     ResumeSale,
+    UndoPassage,
 )
 from engine.domain.decide import decide
 from engine.domain.outcomes import TRANSIENT, Granted, Refusal, Refused
@@ -43,6 +46,7 @@ from tests.unit.engine.domain.given import (
     hold,
     release,
 )
+from tests.unit.engine.domain.given_doors import scan, undo
 from tests.unit.engine.domain.given_payments import (
     SUCCEEDED,
     charged,
@@ -259,6 +263,9 @@ ASKED_OF_NOTHING: dict[type[Command], Command] = {
     ObserveDispute: disputed(),
     RequestRefund: refund(),
     ReadPayments: ReadPayments(),
+    CheckIn: scan(caller=ANYONE),
+    UndoPassage: undo(caller=ANYONE),
+    NoteDelivery: NoteDelivery(booking_id("ann")),
 }
 
 

@@ -56,6 +56,18 @@ def test_what_was_written_is_there_after_a_restart(end, own: EmbeddedStore) -> N
     assert got(own) == b"value"
 
 
+def test_a_store_gets_no_huge_pages_with_those_of_owners(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+    monkeypatch.setenv("SOMETHING_ELSE", "kept")
+    # By its title it would write over what the kernel shows of its environment.
+    with running_store(tmp_path, settings={"set-proc-title": "no"}) as store:
+        environment = Path(f"/proc/{store.pid}/environ").read_bytes().split(b"\0")
+    assert b"SOMETHING_ELSE=kept" in environment
+    assert not any(variable.startswith(b"GLIBC_TUNABLES=") for variable in environment)
+
+
 def test_a_store_that_was_not_started_may_be_stopped_and_killed(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path)
     store.kill()

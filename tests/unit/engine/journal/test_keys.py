@@ -25,12 +25,14 @@ def test_the_keys_of_an_event_never_change() -> None:
     )
     assert partition_keys(7) == (
         "{p07}:effects",
+        "{p07}:scans",
         "{p07}:events",
         "{p07}:openings",
         "{p07}:awake",
         "{p07}:bookings:",
         "{p07}:inbox",
         "{p07}:dead:",
+        "{p07}:contact:",
     )
 
 

@@ -31,7 +31,7 @@ PAUSED, RESUMED = SalePaused(NOW_MS), SaleResumed(NOW_MS)
 
 
 def test_a_claim_writes_nothing_beside_itself() -> None:
-    assert project(Entry(1, 0, NOW_MS, MINE)) == Projection([], [])
+    assert project(Entry(1, 0, NOW_MS, MINE)) == Projection([], [], [])
 
 
 def test_holds_are_listed_for_their_customers_in_the_order_of_the_records() -> None:

@@ -1,4 +1,4 @@
-"""Telling owners what Stripe says, and asking them what they wait for."""
+"""Telling owners what has happened in the world, and asking them how their bookings stand."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,13 @@ from actors.consumer import RetryLater
 from actors.contract import OwnerGone, Owners
 from actors.wire import Answers, Envelope, Halted, Overloaded, decode_reply, encode_batch
 from engine.domain.booking import Booking
-from engine.domain.commands import Caller, Command, ReadBooking, ReadPayments
+from engine.domain.commands import (
+    Caller,
+    Command,
+    ReadAvailability,
+    ReadBooking,
+    ReadPayments,
+)
 from engine.domain.ids import event_of_booking
 from engine.domain.outcomes import Outcome, PaymentsShown, Shown, UnsettledPayment
 from engine.limits import BATCH_COMMANDS_MAX, REQUEST_DEADLINE_MS
@@ -14,7 +20,7 @@ from engine.limits import BATCH_COMMANDS_MAX, REQUEST_DEADLINE_MS
 #: Pauses before an owner is asked again, seconds: one that restarts takes two.
 _RESTART_SECONDS, _HALT_SECONDS = 0.25, 30.0
 #: Who asks when nobody does: the product itself.
-_OURSELVES = Caller("onsale-payments", admin=True)
+_OURSELVES = Caller("onsale", admin=True)
 
 
 class Telling:
@@ -31,10 +37,14 @@ class Telling:
         """Have the owner of an event decide, in order, and return what came of it."""
         outcomes: list[Outcome] = []
         for start in range(0, len(commands), BATCH_COMMANDS_MAX):
-            outcomes += await self._submit(event_id, commands[start : start + BATCH_COMMANDS_MAX])
+            page, _ = await self._submit(event_id, commands[start : start + BATCH_COMMANDS_MAX])
+            outcomes += page
         return outcomes
 
-    async def _submit(self, event_id: str, commands: Sequence[Command]) -> list[Outcome]:
+    async def _submit(
+        self, event_id: str, commands: Sequence[Command]
+    ) -> tuple[list[Outcome], int]:
+        """Return the outcomes of one batch, and the sequence up to which it was decided."""
         batch = encode_batch([Envelope(REQUEST_DEADLINE_MS, command) for command in commands])
         try:
             reply = decode_reply(await self._owners.submit(event_id, batch))
@@ -51,7 +61,7 @@ class Telling:
             if outcome is None:
                 raise RetryLater(_RESTART_SECONDS, f"owner of {event_id} had no time")
             outcomes.append(outcome)
-        return outcomes
+        return outcomes, 0 if reply.availability is None else reply.availability.sequence
 
     async def booking(self, booking_id: str) -> Booking | None:
         """Return a booking as it stands, None if there is none."""
@@ -63,6 +73,20 @@ class Telling:
         commands = [ReadBooking(booking_id, _OURSELVES) for booking_id in booking_ids]
         outcomes = await self.tell(event_id, commands)
         return [one.booking if isinstance(one, Shown) else None for one in outcomes]
+
+    async def picture(
+        self, event_id: str, booking_ids: Sequence[str]
+    ) -> tuple[int, dict[str, Booking]]:
+        """Return at most BATCH_COMMANDS_MAX bookings as they stood at a sequence, or after it.
+
+        Everything up to the sequence is in them. It is asked for first: the turn that reads
+        the bookings may go on to decide about them, and its own sequence would include that.
+        """
+        _, sequence = await self._submit(event_id, [ReadAvailability()])
+        commands = [ReadBooking(booking_id, _OURSELVES) for booking_id in booking_ids]
+        outcomes, _ = await self._submit(event_id, commands)
+        shown = [one.booking for one in outcomes if isinstance(one, Shown)]
+        return sequence, {booking.booking_id: booking for booking in shown}
 
     async def unsettled(self, event_id: str) -> list[UnsettledPayment]:
         """Return every payment of an event that waits for Stripe."""

@@ -1,12 +1,12 @@
 """The peer that does nothing: an ordinary FastAPI route that validates and echoes.
 
 No token, no decision, no store: what a hold would cost if everything but the framework
-were free. `uvicorn loadtests.bench.echo_app:app`.
+were free. `uvicorn loadtests.peers.echo_app:app`.
 """
 
 from fastapi import FastAPI
 
-from loadtests.bench.hold_form import Booking, HeldItem, HoldBody, Moment, Money
+from loadtests.peers.hold_form import Booking, HeldItem, HoldBody, Moment, Money
 
 _NOW = "2027-03-01T19:00:00.000Z"
 _PRICE_MINOR = 4_500

@@ -1,0 +1,177 @@
+"""The back office: everything that happens after a sale, as one object."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from actors.back_office.clerk import Clerk, Sources
+from actors.back_office.counting import LetterCounter
+from actors.back_office.courier import Courier
+from actors.back_office.papers import Papers
+from actors.back_office.posting import Poster
+from actors.back_office.postman import Postman
+from actors.back_office.settings import BackOfficeSettings
+from actors.back_office.targets import Names, Targets
+from actors.back_office.ways import channels_of
+from actors.consumer import Consumer
+from actors.contract import Owners
+from actors.group_commit import Backoff
+from actors.measures import Meter, Unmetered
+from actors.telling import Telling
+from engine.domain.commands import NoteDelivery
+from engine.domain.tickets import number
+from engine.journal.catalogue import Catalogue
+from engine.journal.connect import connect
+from engine.journal.contacts import Contacts
+from engine.journal.contract import Unavailable
+from engine.journal.groups import BACK_OFFICE, DOORS
+from engine.journal.redis_streams import RedisStreams
+from engine.limits import (
+    CLERK_PAUSE_SECONDS,
+    CONSUMER_BATCH_MAX,
+    PARTITIONS,
+    SCANS_TOGETHER_MAX,
+)
+from engine.store.contract import StoreAway
+from engine.store.sql import open_store
+from engine.store.vault import NoKeyOpens, Vault
+from engine.store.webhooks import SqlWebhooks
+from engine.tickets.seal import Seals
+
+log = structlog.get_logger(__name__)
+
+#: Pause between attempts to reach a database that is away at the start, seconds.
+_RETRY_SECONDS = 2.0
+#: Contacts sealed anew at a time, after a key was replaced.
+_RESEALED_TOGETHER = 200
+#: Names of webhook endpoints that are looked up at the same time.
+_RESOLVERS = 8
+
+
+class BackOfficeDesk:
+    """Keeps the books, writes to buyers, and announces to organizers.
+
+    Args:
+        settings: the same for every process of it.
+        owners: of the events.
+        place: which of the `settings.replicas` processes this one is, from 0. Each has a
+            share of the partitions, so that effects of one event stay in order.
+        meter: takes what is measured.
+    """
+
+    def __init__(
+        self,
+        settings: BackOfficeSettings,
+        owners: Owners,
+        place: int,
+        meter: Meter | None = None,
+    ) -> None:
+        meter = meter or Unmetered()
+        vault = Vault(settings.data_keys)
+        self._store = open_store(settings.database_url, vault)
+        self._webhooks = SqlWebhooks(self._store.database, vault)
+        # One for readers that wait at the store, one for everything else.
+        self._clients = reading, client = connect(settings.redis_url), connect(settings.redis_url)
+        self._telling = Telling(owners)
+        sources = Sources(
+            self._telling,
+            Catalogue(client),
+            Contacts(client),
+            lambda ticket_id: number(settings.number_key, ticket_id),
+        )
+        name = f"back-office-{place}"
+        self._channels = channels = channels_of(settings)
+        self._papers = Papers(Seals(settings.seal_keys))
+        self._postman = Postman(
+            self._store, channels, self._papers, self._tell_delivered, name, meter=meter
+        )
+        self._counter = LetterCounter(self._store, meter) if place == 0 else None
+        keeper = Clerk(self._store, self._webhooks, sources, list(channels), self._postman.poke)
+        self._streams = streams = RedisStreams(reading)
+        self._consumers = [
+            Consumer(
+                streams,
+                group,
+                name,
+                keeper.handle,
+                partitions=range(place, PARTITIONS, settings.replicas),
+                batch_max=together,
+                pause_seconds=CLERK_PAUSE_SECONDS,
+                meter=meter,
+            )
+            for group, together in (
+                (BACK_OFFICE, CONSUMER_BATCH_MAX),
+                (DOORS, SCANS_TOGETHER_MAX),
+            )
+        ]
+        self._poster = Poster()
+        targets = Targets(Names(_RESOLVERS), private=settings.private_targets)
+        self._courier = Courier(self._webhooks, targets, self._poster)
+
+    async def work(self) -> None:
+        """Work until cancelled.
+
+        Raises:
+            ExceptionGroup: a mistake in here; what was in hand is handed out again.
+        """
+        try:
+            await self._join_readers()
+            await self._open_books()
+            async with asyncio.TaskGroup() as tasks:
+                for consumer in self._consumers:
+                    tasks.create_task(consumer.run())
+                tasks.create_task(self._postman.work())
+                tasks.create_task(self._courier.work())
+                if self._counter is not None:
+                    tasks.create_task(self._counter.work())
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        """Let go of everything that was connected."""
+        self._papers.close()
+        await self._poster.close()
+        for channel in self._channels.values():
+            await channel.close()
+        for client in self._clients:
+            await client.aclose()
+        await self._store.close()
+
+    async def _tell_delivered(self, event_id: str, booking_ids: Sequence[str]) -> None:
+        """Have the owner note that these tickets were handed over."""
+        await self._telling.tell(event_id, [NoteDelivery(one) for one in booking_ids])
+
+    async def _join_readers(self) -> None:
+        """Be known to the streams before there are books: how far behind shows from the start."""
+        backoff = Backoff()
+        while True:
+            try:
+                for group in (BACK_OFFICE, DOORS):
+                    await self._streams.ensure_group(group, range(PARTITIONS))
+            except Unavailable as error:
+                log.warning("store_unreachable", error=str(error))
+                await backoff.pause()
+            else:
+                return
+
+    async def _open_books(self) -> None:
+        """Bring the tables up to date, and what lies under old keys under the newest."""
+        while True:
+            try:
+                await self._store.migrate()
+                await self._reseal_contacts()
+                await self._webhooks.reseal()
+            except StoreAway as error:
+                log.warning("back_office_away", error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    async def _reseal_contacts(self) -> None:
+        try:
+            while await self._store.reseal(_RESEALED_TOGETHER):
+                pass
+        except NoKeyOpens as error:
+            # A damaged one is no reason to send nothing to all others.
+            log.critical("contacts_not_resealed", error=str(error))

@@ -1,0 +1,60 @@
+"""What goes with a letter: tickets to print, an entry for the calendar."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from actors.back_office.channels import Attachment
+from engine.domain.event import Event
+from engine.domain.tickets import place_of_ticket
+from engine.limits import DRAWN_AT_ONCE_MAX
+from engine.store.contract import Contact, StoredTicket
+from engine.tickets import calendar, paper
+from engine.tickets.seal import Seals
+
+
+class Papers:
+    """Draws attachments, beside the event loop.
+
+    Args:
+        seals: make the payloads of codes.
+    """
+
+    def __init__(self, seals: Seals) -> None:
+        self._seals = seals
+        self._pool = ThreadPoolExecutor(DRAWN_AT_ONCE_MAX, "papers")
+
+    async def tickets(
+        self, event: Event, tickets: Sequence[StoredTicket], contact: Contact, issued_at_ms: int
+    ) -> Attachment:
+        """Return a PDF with a page for each ticket; see `engine.tickets.paper.draw`."""
+        kinds = {kind.code: kind.name for kind in event.ticket_types}
+        sheets = tuple(
+            paper.Sheet(
+                ticket.number,
+                self._seals.seal(ticket.ticket_id, ticket.customer),
+                kinds[ticket.ticket_type],
+                ticket.seat,
+                contact.holder(place_of_ticket(ticket.ticket_id)),
+            )
+            for ticket in tickets
+        )
+        loop = asyncio.get_running_loop()
+        drawn = await loop.run_in_executor(self._pool, paper.draw, event, sheets, issued_at_ms)
+        return Attachment(f"tickets-{tickets[0].booking_id}.pdf", "application/pdf", drawn)
+
+    async def calendar(
+        self, event: Event, booking_id: str, tickets: Sequence[StoredTicket], issued_at_ms: int
+    ) -> Attachment:
+        """Return an entry for a calendar; see `engine.tickets.calendar.entry`."""
+        numbers = tuple(ticket.number for ticket in tickets)
+        loop = asyncio.get_running_loop()
+        entry = await loop.run_in_executor(
+            self._pool, calendar.entry, event, booking_id, numbers, issued_at_ms
+        )
+        media_type = "text/calendar; charset=utf-8; method=PUBLISH"
+        return Attachment(f"{event.event_id}.ics", media_type, entry)
+
+    def close(self) -> None:
+        """Draw nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

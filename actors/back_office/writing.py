@@ -1,0 +1,115 @@
+"""Writing the letter of a message: facts from the books, words, what goes with it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from actors.back_office.channels import EMAIL, Attachment, Outgoing
+from engine.domain.event import Event
+from engine.domain.tickets import TicketStatus
+from engine.letters.facts import Details, Facts, Line
+from engine.letters.render import render
+from engine.limits import PDF_TICKETS_MAX
+from engine.store.contract import Contact, Message, MessageKind, StoredTicket
+
+_details = msgspec.json.Decoder(Details)
+
+#: Letters that list tickets as the books have them; others say what their cause knew.
+_OF_TICKETS = frozenset({MessageKind.CONFIRMATION, MessageKind.EVENT_CHANGED})
+_WITH_CALENDAR = _OF_TICKETS
+
+
+class Moot(Exception):
+    """Nobody is to get this letter any more. Argument: why."""
+
+
+class Papers(Protocol):
+    """Draws attachments; see `papers.Papers`."""
+
+    async def tickets(
+        self, event: Event, tickets: Sequence[StoredTicket], contact: Contact, issued_at_ms: int
+    ) -> Attachment:
+        """Return a PDF with a page for each ticket."""
+        ...
+
+    async def calendar(
+        self, event: Event, booking_id: str, tickets: Sequence[StoredTicket], issued_at_ms: int
+    ) -> Attachment:
+        """Return an entry for a calendar."""
+        ...
+
+
+async def write(
+    message: Message,
+    event: Event,
+    contact: Contact,
+    tickets: Sequence[StoredTicket],
+    papers: Papers,
+) -> Outgoing:
+    """Return the letter of a message as things stand now.
+
+    Raises:
+        Moot: it tells of a change to somebody whose tickets have all gone back.
+        LookupError: the books have no tickets of a booking that they say is confirmed.
+    """
+    details = _details.decode(message.facts)
+    valid = [ticket for ticket in tickets if ticket.status == TicketStatus.ACTIVE]
+    if message.kind is MessageKind.CONFIRMATION and not tickets:
+        raise LookupError(
+            f"{message.booking_id} is confirmed, and its tickets are not in the books"
+        )
+    if message.kind is MessageKind.EVENT_CHANGED and not valid:
+        raise Moot("none of its tickets is valid")
+    issued_at_ms = details.issued_at_ms or message.created_ms
+    enclosed: list[Attachment] = []
+    # Nothing but e-mail carries files, and drawing takes longer than all else.
+    carried = message.channel == EMAIL and bool(valid)
+    drawn = carried and message.kind is MessageKind.CONFIRMATION and len(valid) <= PDF_TICKETS_MAX
+    if drawn:
+        enclosed.append(await papers.tickets(event, valid, contact, issued_at_ms))
+    dated = carried and message.kind in _WITH_CALENDAR
+    if dated:
+        enclosed.append(await papers.calendar(event, message.booking_id, valid, issued_at_ms))
+    facts = Facts(
+        event,
+        message.booking_id,
+        details,
+        contact.name,
+        _lines(message.kind, event, details, valid or tickets),
+        len(valid),
+        tickets_attached=drawn,
+        calendar_attached=dated,
+    )
+    return Outgoing(
+        message.dedupe_key,
+        message.booking_id,
+        contact.email,
+        render(message.kind, contact.locale, facts),
+        tuple(enclosed),
+        message.created_ms,
+    )
+
+
+def _lines(
+    kind: MessageKind, event: Event, details: Details, tickets: Sequence[StoredTicket]
+) -> tuple[Line, ...]:
+    names = {known.code: known.name for known in event.ticket_types}
+    if kind not in _OF_TICKETS:
+        return tuple(
+            Line(names.get(units.ticket_type, units.ticket_type), units.quantity)
+            for units in details.units
+        )
+    by_type: dict[str, list[StoredTicket]] = {}
+    for ticket in tickets:
+        by_type.setdefault(ticket.ticket_type, []).append(ticket)
+    listed = len(tickets) <= PDF_TICKETS_MAX
+    return tuple(
+        Line(
+            names.get(code, code),
+            len(of_type),
+            tuple(ticket.seat for ticket in of_type if ticket.seat is not None),
+            tuple(ticket.number for ticket in of_type) if listed else (),
+        )
+        for code, of_type in by_type.items()
+    )

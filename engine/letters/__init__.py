@@ -1,0 +1,1 @@
+"""Letters to buyers: what is said, in which language, as text and as HTML."""

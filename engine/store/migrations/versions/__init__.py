@@ -1,0 +1,1 @@
+"""Every migration there ever was; what was released is never changed."""

@@ -1,0 +1,49 @@
+"""What the back office needs to know, from the settings.
+
+Slow to import, as a database's library is: commands that need it import it when they do.
+"""
+
+from pydantic import SecretStr
+
+from actors.back_office.settings import BackOfficeSettings
+from actors.back_office.ways import channels_of
+from engine.store.connect import default_url, driver_url
+from gateway.auth import derive_key
+from gateway.cli.surroundings import CannotStart
+from gateway.settings import Settings
+
+
+def back_office(settings: Settings, redis_url: str) -> BackOfficeSettings:
+    """Return what the back office needs to know.
+
+    Raises:
+        CannotStart: a URL of its surroundings cannot be read.
+    """
+    url = settings.database_url
+    database_url = default_url(settings.data_dir) if url is None else url.get_secret_value()
+    try:
+        driver_url(database_url)
+    except ValueError as error:
+        raise CannotStart(f"ONSALE_DATABASE_URL: {error}", "Correct it, or unset it.") from error
+    back_office = BackOfficeSettings(
+        redis_url,
+        database_url,
+        tuple(derive_key(secret, "personal data") for secret in settings.data_secrets),
+        tuple(derive_key(secret, "ticket codes") for secret in settings.ticket_secrets),
+        derive_key(settings.auth_secret.get_secret_value(), "ticket numbers"),
+        str(settings.data_dir.resolve() / "mail"),
+        _secret(settings.smtp_url),
+        settings.mail_from,
+        _secret(settings.notify_urls),
+        settings.webhook_private_targets == "allow",
+        settings.back_offices,
+    )
+    try:
+        channels_of(back_office)
+    except ValueError as error:
+        raise CannotStart(str(error), "Correct the setting, or unset it.") from error
+    return back_office
+
+
+def _secret(text: SecretStr | None) -> str:
+    return "" if text is None else text.get_secret_value()
