@@ -92,6 +92,7 @@ def _hold_placed(state: EventState, record: HoldPlaced) -> None:
         stock.held += quantity
         offer.committed += quantity
     state.bookings[booking_id] = booking
+    state.placed.append(booking_id)
     state.held_units += units
     expire_at(state, booking.expires_at_ms, booking_id)
     count_for_customer(state, booking.customer, units)

@@ -4,8 +4,6 @@ The owner sees to a few hundred bookings a turn and journals how far it is, so t
 on where it was after a crash and other requests are answered meanwhile.
 """
 
-from itertools import islice
-
 from engine.domain.booking import TRANSITIONS, Booking, Move
 from engine.domain.commands import CancelEvent
 from engine.domain.decision import Decision, existing_event, may_manage, refused
@@ -43,10 +41,10 @@ def call_off(state: EventState, now_ms: int) -> tuple[Record, ...]:
         return ()
     records: list[Record] = []
     seen_to = min(CALL_OFF_BOOKINGS_MAX, state.to_call_off)
-    newer = len(state.bookings) - state.to_call_off
-    for booking in islice(reversed(state.bookings.values()), newer, newer + seen_to):
-        records.extend(_ending(booking, now_ms))
-    return (*records, CallingOff(cancelled_at_ms, state.to_call_off - seen_to))
+    left = state.to_call_off - seen_to
+    for booking_id in reversed(state.placed[left : state.to_call_off]):
+        records.extend(_ending(state.bookings[booking_id], now_ms))
+    return (*records, CallingOff(cancelled_at_ms, left))
 
 
 def _ending(booking: Booking, now_ms: int) -> tuple[Record, ...]:

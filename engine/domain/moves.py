@@ -35,6 +35,10 @@ def move(state: EventState, booking_id: str, status: Status, at_ms: int) -> None
 def put(state: EventState, after: Booking) -> None:
     """Put a booking in the place of the one that had its id, and count anew what changed."""
     before = state.bookings[after.booking_id]
+    for capture in state.captures:
+        kept = capture()
+        if kept is not None:
+            kept.keep(before)
     state.bookings[after.booking_id] = after
     if SHARE[before.status] is not SHARE[after.status] or before.lines is not after.lines:
         count(state, before, -1)

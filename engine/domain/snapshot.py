@@ -1,11 +1,13 @@
 """A whole state as bytes, in slices; the digest of a state is the hash of those bytes.
 
-Bookings are immutable, so copying the pointers gives a consistent picture at one
-sequence number while the turn loop goes on. The order is that of placement and thus the
-same after every replay.
+A picture of the state is read a slice at a time while the turn loop goes on. Bookings are
+immutable and keep their place, so it stays that of one sequence number if it is handed each
+booking that is about to be replaced. The order is that of placement and thus the same after
+every replay.
 """
 
 import hashlib
+import weakref
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -45,11 +47,29 @@ class SnapshotHead(Struct, frozen=True):
     scans: tuple[Scanned, ...] = ()
 
 
-class Capture(Struct, frozen=True):
-    """A state at one sequence number; costs a pointer for each booking."""
+class Capture:
+    """A state at one sequence number, for as long as somebody keeps it.
 
-    head: SnapshotHead
-    bookings: list[Booking]
+    Taking it costs the same however many bookings there are.
+    """
+
+    def __init__(self, state: EventState, head: SnapshotHead) -> None:
+        self.head = head
+        self._state = state
+        self._replaced: dict[str, Booking] = {}
+        state.captures.append(weakref.ref(self, state.captures.remove))
+
+    def keep(self, before: Booking) -> None:
+        """Remember a booking that is about to be replaced, as it was at first."""
+        self._replaced.setdefault(before.booking_id, before)
+
+    def slices(self) -> Iterator[list[Booking]]:
+        """Yield the bookings in the order of their placement, a slice at a time."""
+        placed, current, replaced = self._state.placed, self._state.bookings, self._replaced
+        count = self.head.booking_count
+        for start in range(0, count, SNAPSHOT_SLICE_BOOKINGS):
+            ids = placed[start : min(start + SNAPSHOT_SLICE_BOOKINGS, count)]
+            yield [replaced.get(booking_id) or current[booking_id] for booking_id in ids]
 
 
 class SnapshotUnusable(Exception):
@@ -78,14 +98,14 @@ def capture(state: EventState) -> Capture:
         state.to_call_off,
         tuple(state.scans.values()),
     )
-    return Capture(head, list(state.bookings.values()))
+    return Capture(state, head)
 
 
 def encode_slices(picture: Capture) -> Iterator[bytes]:
     """Yield the head, then the bookings, SNAPSHOT_SLICE_BOOKINGS at a time."""
     yield _encode(picture.head)
-    for start in range(0, len(picture.bookings), SNAPSHOT_SLICE_BOOKINGS):
-        yield _encode(picture.bookings[start : start + SNAPSHOT_SLICE_BOOKINGS])
+    for bookings in picture.slices():
+        yield _encode(bookings)
 
 
 def restore(slices: Iterable[bytes]) -> EventState:
@@ -162,6 +182,7 @@ def _restore_head(state: EventState, head: SnapshotHead) -> None:
 
 def _restore_booking(state: EventState, booking: Booking) -> None:
     state.bookings[booking.booking_id] = booking
+    state.placed.append(booking.booking_id)
     if booking.status in EXPIRING:
         expire_at(state, booking.expires_at_ms, booking.booking_id)
     count(state, booking, +1)

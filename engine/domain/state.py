@@ -4,7 +4,8 @@ Plain data. `decide` reads it, `apply` alone writes it. Counts are kept, never r
 so that no step costs more with a million bookings than with ten.
 """
 
-from typing import Any
+from typing import Any, Protocol
+from weakref import ReferenceType
 
 from msgspec import Struct
 
@@ -56,6 +57,13 @@ class Offer(Struct):
         self.lines = {quantity: line_of(ticket_type, quantity) for quantity in range(1, most + 1)}
 
 
+class Keeper(Protocol):
+    """Whoever wants to know a booking before another takes its place."""
+
+    def keep(self, before: Booking, /) -> None:
+        """Remember a booking as it was."""
+
+
 def _large_dict() -> dict[str, Booking]:
     """Return an empty dict that stays fast with a million keys.
 
@@ -72,7 +80,9 @@ class EventState:
     """State of one event after the journal entry `sequence`, decided at `now_ms`.
 
     `event` is None until the event was created; it takes holds from `opens_at_ms` until
-    before `closes_at_ms`, unless `paused`. `expiries` is a heap of
+    before `closes_at_ms`, unless `paused`. `placed` are the ids of all `bookings` in the
+    order of their placement, and `captures` want each booking that is about to be replaced.
+    `expiries` is a heap of
     instants and `expiring_at` the bookings of each, because the holds of one turn expire
     at one instant. The last booking of the first instant always still expires; elsewhere
     there may be some that no longer do. `units_of` says how many units
@@ -87,6 +97,7 @@ class EventState:
     __slots__ = (
         "bookings",
         "cancelled_at_ms",
+        "captures",
         "closes_at_ms",
         "created_as",
         "event",
@@ -98,6 +109,7 @@ class EventState:
         "offers",
         "opens_at_ms",
         "paused",
+        "placed",
         "scans",
         "sequence",
         "sold_units",
@@ -118,6 +130,8 @@ class EventState:
         self.stocks: dict[str, Stock] = {}
         self.offers: dict[str, Offer] = {}
         self.bookings: dict[str, Booking] = _large_dict()
+        self.placed: list[str] = []
+        self.captures: list[ReferenceType[Keeper]] = []
         self.expiries: list[int] = []
         self.expiring_at: dict[int, list[str]] = {}
         self.units_of: dict[str, int] = {}
@@ -191,6 +205,7 @@ def check_fully(state: EventState) -> None:
     assert state.units_of == (units_of if limited else {}), (
         "I3: units of some customer differ from their bookings"
     )
+    assert state.placed == list(state.bookings), "I3: bookings are not in the order of placement"
     inside = sum(one.inside for booking in state.bookings.values() for one in booking.admissions)
     assert state.inside == inside, f"doors count {state.inside} inside, tickets {inside}"
     unsettled = {

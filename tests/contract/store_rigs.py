@@ -151,10 +151,18 @@ class PostgresServer:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """End it as a power cut would, and wait until all that served its connections is gone.
+
+        They hold the shared memory on: while one of them is left, no server starts here.
+        """
         assert self._process is not None
+        others = self._children()
         self._process.kill()
         self._process.wait()
+        deadline = time.monotonic() + 30
+        while any(Path(f"/proc/{pid}").exists() for pid in others):
+            assert time.monotonic() < deadline, f"left of it: {others}"
+            time.sleep(0.01)
         watchdog.note("-", self.pid)
 
     def freeze(self) -> None:
@@ -187,9 +195,14 @@ class PostgresServer:
             return False
 
     def _signal_all(self, number: int) -> None:
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        for pid in [self.pid, *map(int, children)]:
+        for pid in [self.pid, *self._children()]:
             os.kill(pid, number)
+
+    def _children(self) -> list[int]:
+        if self._process is None or self._process.poll() is not None:
+            return []
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
 
     def _said(self) -> str:
         return (self.directory / "log").read_text(errors="replace")[-2_000:]

@@ -188,11 +188,15 @@ class Service:
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
 
     async def kill_owner(self, event_id: str) -> Health:
-        """Kill -9 the event's owner; return who that was."""
-        owner = await self.owner(event_id)
-        assert owner is not None, "the event has no owner"
-        os.kill(owner.pid, signal.SIGKILL)
-        return owner
+        """Kill -9 the event's owner, once it has one that lives; return who that was."""
+        async with asyncio.timeout(30.0):
+            while True:
+                owner = await self.owner(event_id)
+                # A claim outlives the claimant: the one that is named may be dead already.
+                if owner is not None and owner.pid in self.processes():
+                    os.kill(owner.pid, signal.SIGKILL)
+                    return owner
+                await asyncio.sleep(_POLL_SECONDS)
 
     async def successor(self, event_id: str, of: Health, seconds: float = 30.0) -> Health:
         """Return who claims the event's journal after `of`."""

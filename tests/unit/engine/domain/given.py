@@ -31,7 +31,7 @@ from engine.domain.event import Allotment, Event, TicketType
 from engine.domain.holds import next_due
 from engine.domain.outcomes import DONE, Granted, Outcome, Refused
 from engine.domain.records import Record
-from engine.domain.snapshot import Capture, SnapshotCounts, capture, encode_slices, restore
+from engine.domain.snapshot import SnapshotCounts, capture, encode_slices, restore
 from engine.domain.state import EventState, check_turn
 
 KEY = b"the key of these tests"
@@ -183,10 +183,9 @@ class Sale:
         the counts; what comes after it cannot be replayed from `entries` alone, and there is
         no payment behind it.
         """
-        picture = capture(self.state)
         bookings = [
             booking.moved(status, self.now_ms) if booking.booking_id in booking_ids else booking
-            for booking in picture.bookings
+            for booking in self.state.bookings.values()
         ]
         stocks = []
         for code, stock in self.state.stocks.items():
@@ -194,8 +193,11 @@ class Sale:
             sold = self._counted(bookings, code, Share.SOLD)
             available = stock.capacity - stock.blocked - held - sold
             stocks.append(SnapshotCounts(code, available, held, sold, stock.blocked))
-        head = msgspec.structs.replace(picture.head, stocks=tuple(stocks))
-        self.state = restore(encode_slices(Capture(head, bookings)))
+        picture = capture(self.state)
+        picture.head = msgspec.structs.replace(picture.head, stocks=tuple(stocks))
+        for booking in bookings:
+            picture.keep(booking)
+        self.state = restore(encode_slices(picture))
 
     def paid(self, *booking_ids: str) -> None:
         """Have these bookings paid, each in one turn."""

@@ -118,6 +118,10 @@ def booking_lost(state: EventState) -> None:
     del state.bookings[booking_id("ann")]
 
 
+def bookings_out_of_order(state: EventState) -> None:
+    state.placed.reverse()
+
+
 def booking_moved_without_its_units(state: EventState) -> None:
     booking = state.bookings[booking_id("ann")]
     state.bookings[booking.booking_id] = booking.moved(Status.CANCELLED, state.now_ms)
@@ -212,6 +216,7 @@ NOTICED_BY_RECOUNTING = [
     (counted_in_the_wrong_stock, "ga holds"),
     (sold_in_the_wrong_stock, "ga sold"),
     (booking_lost, "holds"),
+    (bookings_out_of_order, "not in the order of placement"),
     (booking_moved_without_its_units, "holds"),
     (booking_claims_other_units, "claims 4 units"),
     (ended_booking_claims_other_units, "claims 4 units"),

@@ -1,5 +1,8 @@
 """A snapshot gives back exactly the state it was taken of, or nothing at all."""
 
+from itertools import islice
+from unittest.mock import patch
+
 import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
@@ -8,7 +11,6 @@ from msgspec.structs import replace
 from engine.domain import snapshot
 from engine.domain.booking import Status
 from engine.domain.snapshot import (
-    Capture,
     SnapshotCounts,
     SnapshotUnusable,
     capture,
@@ -104,9 +106,9 @@ def test_blocked_units_are_neither_free_nor_anybodys_after_a_restore():
     picture = capture(sale.state)
     # No command blocks units yet, but a snapshot already has room for them.
     blocked = SnapshotCounts("ga", available=1, held=1, sold=0, blocked=3)
-    head = replace(picture.head, stocks=(blocked,))
+    picture.head = replace(picture.head, stocks=(blocked,))
 
-    sale.state = restore(encode_slices(Capture(head, picture.bookings)))
+    sale.state = restore(encode_slices(picture))
 
     assert capture(sale.state).head.stocks == (blocked,)
     assert sale.refusal(amend(capacities={"ga": 3})).limit == 4
@@ -182,6 +184,45 @@ def test_a_picture_stays_what_it_was_while_the_sale_goes_on(small_slices):
 
     assert digest_of([head, *slices]) == before
     assert digest(sale.state) != before
+
+
+@given(st.lists(st.sampled_from(["hold", "pay", "release", "expire", "read"]), max_size=30))
+def test_a_picture_read_between_any_turns_is_that_of_one_moment(steps):
+    sale = Sale(capacities={"ga": 1_000})
+    for number in range(7):
+        sale.placed(f"early-{number}", ga=1)
+    with patch.object(snapshot, "SNAPSHOT_SLICE_BOOKINGS", 2):
+        before = digest(sale.state)
+        slices = encode_slices(capture(sale.state))
+        read = [next(slices)]
+        for number, step in enumerate(steps):
+            held = [one for one in sale.state.bookings.values() if one.status is Status.RESERVED]
+            if step == "hold":
+                sale.placed(f"late-{number}", ga=1)
+            elif step == "read":
+                read += islice(slices, 1)
+            elif step == "expire":
+                sale.wait(TTL_MS // 3)
+                sale.expire_due()
+            elif held:
+                one = held[number % len(held)]
+                sale.paid(one.booking_id) if step == "pay" else sale.ask(release(one.customer))
+        read += slices
+
+    assert digest_of(read) == before
+    check_fully(sale.state)
+
+
+def test_pictures_that_are_read_or_dropped_keep_nothing_any_more(small_slices):
+    sale = a_busy_sale()
+    given_up = capture(sale.state)
+    read = list(encode_slices(capture(sale.state)))
+    assert len(sale.state.captures) == 1
+
+    del given_up
+
+    assert read
+    assert not sale.state.captures
 
 
 # -- the digest --------------------------------------------------------------------
