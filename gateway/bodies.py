@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
@@ -289,14 +289,23 @@ class EventPatch(Body):
 
 
 _hold_body = TypeAdapter(HoldBody)
+#: Bodies of holds whose items are remembered: a megabyte or two at most.
+_BODIES_REMEMBERED_MAX = 2_048
+_REMEMBERED_BYTES_MAX = 256
 
 
 def parse_hold(body: bytes) -> tuple[Item, ...]:
     """Return the items of a hold request.
 
+    A crowd asks for the same few things: small bodies are parsed once.
+
     Raises:
         Problem: `malformed_json` or `invalid_request`, naming every wrong field.
     """
+    return _items_remembered(body) if len(body) <= _REMEMBERED_BYTES_MAX else _items_of(body)
+
+
+def _items_of(body: bytes) -> tuple[Item, ...]:
     try:
         hold = _hold_body.validate_json(body)
     except ValidationError as error:
@@ -323,6 +332,9 @@ def parse_hold(body: bytes) -> tuple[Item, ...]:
     if units > BOOKING_UNITS_MAX:
         raise invalid("/items", f"asks for more than {BOOKING_UNITS_MAX} units")
     return tuple(items)
+
+
+_items_remembered = lru_cache(maxsize=_BODIES_REMEMBERED_MAX)(_items_of)
 
 
 def invalid(pointer: str, message: str) -> Problem:

@@ -136,16 +136,20 @@ def _together(
         made.mkdir()
         return made
 
-    with rounds.contest(place("rounds"), plan) as contest:
+    with rounds.contest(place("sell-outs"), plan) as contest:
         progress("sell-outs", before)
         sold_out = sellout.of_everybody(contest)
+        durability, absent = contest.service.durability, contest.peers.absent
+    measured = list[rounds.Measured]()
+    for number in range(1, plan.rounds + 1):
+        with rounds.contest(place(f"round-{number}"), plan) as contest:
+            measured += rounds.run(contest, plan, number, onwards)
+        before += plan.steps // plan.rounds
+    with rounds.alone(place("payments"), plan) as contest:
         progress("buyers who pay", before)
         whole = payments.end_to_end(contest, plan)
-        measured = list(rounds.run(contest, plan, onwards))
-        before += plan.steps
         paid = payments.run(contest, plan, onwards)
         before += payments.steps(plan)
-        durability, absent = contest.service.durability, contest.peers.absent
     with rounds.alone(place("doors"), plan) as contest:
         scanned = doors.run(contest, plan, onwards)
         before += doors.steps(plan)

@@ -86,13 +86,12 @@ def end_to_end(contest: Contest, plan: Plan) -> EndToEnd:
 def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) -> list[Round]:
     """Measure all rounds, every other one the other way round.
 
-    The benchmark must have withheld the sandbox's webhooks.
-
     Args:
         contest: everybody.
         plan: how much is measured.
         progress: told what is measured and how many measurements are done.
     """
+    contest.shop.withhold()
     found = []
     for number in range(1, plan.payments.rounds + 1):
         done = 3 * (number - 1)

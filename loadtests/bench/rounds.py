@@ -131,7 +131,11 @@ class Contest(Struct, frozen=True):
 
 @contextmanager
 def contest(directory: Path, plan: Plan) -> Iterator[Contest]:
-    """Start everybody; all of them run all the time, so that nobody has the machine alone."""
+    """Start everybody; all of them run all the time, so that nobody has the machine alone.
+
+    Each round has everybody anew: an owner that is awake costs the machine something also
+    without work, so that those of earlier rounds would slow down the later ones.
+    """
     with ExitStack() as started:
         service = started.enter_context(servers.onsale(directory, plan.buyers))
         others = started.enter_context(peers(directory, service))
@@ -155,32 +159,34 @@ def _ready(service: Onsale, others: Peers) -> Contest:
     return Contest(service, others, sold_out, Shop(service))
 
 
-def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) -> Iterator[Measured]:
-    """Measure everybody, round after round, every other round the other way round.
+def run(
+    contest: Contest, plan: Plan, number: int, progress: Callable[[str, float], None]
+) -> Iterator[Measured]:
+    """Measure everybody in one round, every other round the other way round.
 
     Args:
         contest: everybody.
         plan: how much is measured.
-        progress: told who is measured and how many measurements are done.
+        number: of the round, from one on.
+        progress: told who is measured and how many measurements of this round are done.
     """
     contest.shop.withhold()
     webhooks = contest.shop.webhooks()
     present = [name for name in CONTENDERS if name not in contest.peers.absent]
     done = 0
-    for number in range(1, plan.rounds + 1):
-        for connections in plan.connections:
-            for contender in present if number % 2 else reversed(present):
-                progress(f"{contender}, {connections} connections", done)
-                miscounted = None
-                if contender == WEBHOOK:
-                    result = run_crowd(load(contest.service, plan, connections, webhooks=webhooks))
-                    contest.shop.settle()  # what was taken in is work for nobody else's round
-                elif contender in contest.peers.running:
-                    result, miscounted = _peer(contest, contender, plan, connections)
-                else:
-                    result = run_crowd(_ours(contest, contender, plan, connections))
-                done += 1
-                yield Measured(contender, number, connections, result, miscounted)
+    for connections in plan.connections:
+        for contender in present if number % 2 else reversed(present):
+            progress(f"{contender}, {connections} connections", done)
+            miscounted = None
+            if contender == WEBHOOK:
+                result = run_crowd(load(contest.service, plan, connections, webhooks=webhooks))
+                contest.shop.settle()  # what was taken in is work for nobody else's round
+            elif contender in contest.peers.running:
+                result, miscounted = _peer(contest, contender, plan, connections)
+            else:
+                result = run_crowd(_ours(contest, contender, plan, connections))
+            done += 1
+            yield Measured(contender, number, connections, result, miscounted)
 
 
 def _peer(
