@@ -17,7 +17,7 @@ from tests.servers import empty, running_store
 
 # `print_blob`: what fails prints the line that repeats it, whatever machine it failed on.
 settings.register_profile(
-    "quick", max_examples=150, stateful_step_count=40, deadline=None, print_blob=True
+    "quick", max_examples=60, stateful_step_count=40, deadline=None, print_blob=True
 )
 settings.register_profile(
     "long", settings.get_profile("quick"), max_examples=3_000, stateful_step_count=120

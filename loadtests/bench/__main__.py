@@ -41,6 +41,7 @@ from loadtests.bench.rounds import DoorsPlan, GrowthPlan, OfferedPlan, PaymentsP
 from loadtests.crowd import LoadFailed
 
 _FULL = Plan(
+    apart=True,
     rounds=5,
     seconds=2.0,
     warmup_seconds=0.7,
@@ -54,6 +55,7 @@ _FULL = Plan(
     growth=GrowthPlan(rounds=3, events=(1, 8, 64), connections=1_024),
 )
 _QUICK = Plan(
+    apart=False,
     rounds=1,
     seconds=0.4,
     warmup_seconds=0.2,
@@ -131,33 +133,29 @@ def _together(
     def onwards(what: str, done: float) -> None:
         progress(what, before + done)
 
-    def place(part: str) -> Path:
-        made = directory / part
-        made.mkdir()
-        return made
-
-    with rounds.contest(place("sell-outs"), plan) as contest:
-        progress("sell-outs", before)
-        sold_out = sellout.of_everybody(contest)
-        durability, absent = contest.service.durability, contest.peers.absent
-    measured = list[rounds.Measured]()
-    for number in range(1, plan.rounds + 1):
-        with rounds.contest(place(f"round-{number}"), plan) as contest:
-            measured += rounds.run(contest, plan, number, onwards)
-        before += plan.steps // plan.rounds
-    with rounds.alone(place("payments"), plan) as contest:
-        progress("buyers who pay", before)
-        whole = payments.end_to_end(contest, plan)
-        paid = payments.run(contest, plan, onwards)
-        before += payments.steps(plan)
-    with rounds.alone(place("doors"), plan) as contest:
-        scanned = doors.run(contest, plan, onwards)
-        before += doors.steps(plan)
-    with rounds.alone(place("offered"), plan) as contest:
-        by_the_clock = offered.run(contest, plan, onwards)
-        before += offered.steps(plan)
-    with rounds.alone(place("growth"), plan) as contest:
-        grown = growth.run(contest, plan, onwards)
+    with rounds.services(directory, plan) as started:
+        with started(rounds.alone) as contest:
+            progress("buyers who pay", before)
+            whole = payments.end_to_end(contest, plan)
+            paid = payments.run(contest, plan, onwards)
+            before += payments.steps(plan)
+        sold_out, measured = list[sellout.SellOut](), list[rounds.Measured]()
+        for number in range(1, plan.rounds + 1):
+            with started(rounds.contest) as contest:
+                if number == 1:
+                    progress("sell-outs", before)
+                    sold_out = sellout.of_everybody(contest)
+                measured += rounds.run(contest, plan, number, onwards)
+                durability, absent = contest.service.durability, contest.peers.absent
+            before += plan.steps // plan.rounds
+        with started(rounds.alone) as contest:
+            scanned = doors.run(contest, plan, onwards)
+            before += doors.steps(plan)
+        with started(rounds.alone) as contest:
+            by_the_clock = offered.run(contest, plan, onwards)
+            before += offered.steps(plan)
+        with started(rounds.alone) as contest:
+            grown = growth.run(contest, plan, onwards)
     return Found(
         durability,
         absent,

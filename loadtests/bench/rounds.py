@@ -1,7 +1,8 @@
 """Interleaved rounds: everybody is measured in turn, so that noise hits all alike."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,9 @@ class GrowthPlan(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """How much is measured."""
+    """How much is measured. `apart`: each round and each part has services of its own."""
 
+    apart: bool
     rounds: int
     seconds: float
     warmup_seconds: float
@@ -127,6 +129,33 @@ class Contest(Struct, frozen=True):
     peers: Peers
     sold_out: str
     shop: Shop
+
+
+Start = Callable[[Path, Plan], AbstractContextManager[Contest]]
+Starting = Callable[[Start], AbstractContextManager[Contest]]
+
+
+@contextmanager
+def services(directory: Path, plan: Plan) -> Iterator[Starting]:
+    """Yield what starts a contest, `contest` or `alone`: a new one each time if `plan.apart`.
+
+    Else it is one with everybody, all the time.
+    """
+    with ExitStack() as kept:
+        one = None if plan.apart else kept.enter_context(contest(directory, plan))
+        numbers = count(1)
+
+        @contextmanager
+        def started(start: Start) -> Iterator[Contest]:
+            if one is not None:
+                yield one
+                return
+            place = directory / str(next(numbers))
+            place.mkdir()
+            with start(place, plan) as new:
+                yield new
+
+        yield started
 
 
 @contextmanager

@@ -23,6 +23,8 @@ ORGANIZER = "acme"
 _ANSWER_SECONDS = 15.0
 #: A buyer insists for this long: longer than any drill keeps an event without an owner.
 _PATIENCE_SECONDS = 60.0
+#: Longer than a drill takes, and no longer: an owner stays for as long as something is held.
+_HOLD_TTL_SECONDS = 180
 _NUMBERS = itertools.count(1)
 
 
@@ -241,6 +243,7 @@ async def on_sale(
         "name": "Night of Strings",
         "starts_at": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
         "currency": "EUR",
+        "hold_ttl_seconds": _HOLD_TTL_SECONDS,
         "ticket_types": [
             {
                 "code": "ga",

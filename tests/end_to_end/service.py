@@ -58,6 +58,8 @@ class Service:
         self._environment = without_foreign(os.environ) | {
             "ONSALE_DATA_DIR": str(directory),
             "ONSALE_RATE_LIMITS": "off",
+            # Owners of drills that are over would sit beside the next ones, awake.
+            "ONSALE_IDLE_SECONDS": "15",
             **(environment or {}),
         }
         self._store_url = store_url

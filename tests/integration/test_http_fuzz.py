@@ -48,7 +48,7 @@ CHECKS = [
     negative_data_rejection,
 ]
 #: A share of what the profile of this run tries elsewhere.
-EXAMPLES = settings.default.max_examples // 6
+EXAMPLES = settings.default.max_examples // 4
 #: What is asked of a booking that is confirmed.
 CONFIRMED = ("refund", "ticket", "calendar", "check-ins", "notifications")
 #: Where webhooks are sent in these tests: nobody listens.
