@@ -15,7 +15,7 @@ from actors.audit import audit
 from actors.back_office.settings import BackOfficeSettings
 from actors.clock import TurnClock
 from actors.contract import DESK, MortalOwners, Owners, back_office_name
-from actors.group_commit import Backoff
+from actors.group_commit import insist
 from actors.measures import STRIPE_CALL_SECONDS, STRIPE_WAIT_SECONDS
 from actors.owner import EventOwner, Phase
 from actors.payments.account import open_account
@@ -29,7 +29,6 @@ from actors.warden import Warden
 from actors.wire import Health, decode_facts, encode_facts, encode_reply
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
-from engine.journal.contract import Unavailable
 from engine.journal.pulses import Pulses
 from engine.journal.redis import RedisJournal
 from engine.journal.redis_streams import RedisStreams
@@ -166,14 +165,8 @@ class _Signed:
 
     async def _sign(self) -> None:
         """Say whom to kill if this process answers nothing any more."""
-        backoff = Backoff()
-        while True:
-            try:
-                await self._signed_in.sign(self._name, await self.health())
-            except Unavailable:
-                await backoff.pause()
-            else:
-                return
+        claimant = await self.health()
+        await insist(lambda: self._signed_in.sign(self._name, claimant))
 
 
 class PaymentActor(_Signed):

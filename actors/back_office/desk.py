@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
@@ -16,7 +17,7 @@ from actors.back_office.targets import Names, Targets
 from actors.back_office.ways import channels_of
 from actors.consumer import Consumer
 from actors.contract import Owners
-from actors.group_commit import Backoff
+from actors.group_commit import insist
 from actors.measures import Meter, Unmetered
 from actors.telling import Telling
 from engine.domain.commands import NoteDelivery
@@ -24,7 +25,6 @@ from engine.domain.tickets import number
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
 from engine.journal.contacts import Contacts
-from engine.journal.contract import Unavailable
 from engine.journal.groups import BACK_OFFICE, DOORS
 from engine.journal.redis_streams import RedisStreams
 from engine.limits import (
@@ -144,16 +144,8 @@ class BackOfficeDesk:
 
     async def _join_readers(self) -> None:
         """Be known to the streams before there are books: how far behind shows from the start."""
-        backoff = Backoff()
-        while True:
-            try:
-                for group in (BACK_OFFICE, DOORS):
-                    await self._streams.ensure_group(group, range(PARTITIONS))
-            except Unavailable as error:
-                log.warning("store_unreachable", error=str(error))
-                await backoff.pause()
-            else:
-                return
+        for group in (BACK_OFFICE, DOORS):
+            await insist(partial(self._streams.ensure_group, group, range(PARTITIONS)))
 
     async def _open_books(self) -> None:
         """Bring the tables up to date, and what lies under old keys under the newest."""
