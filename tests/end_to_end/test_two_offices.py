@@ -9,11 +9,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from actors.contract import back_office_name
 from engine.domain.records import TicketsDelivered
+from engine.journal.connect import connect
 from engine.journal.keys import partition_of
+from engine.journal.offices import Offices
 from engine.store.connect import Database
+from tests.back_office import shared_among, who_reads
 from tests.end_to_end.announced import compare, listening
 from tests.end_to_end.office import Counter, Office, counter_of, running_office
+from tests.end_to_end.service import until
 from tests.receiver import answer, break_off
 
 _PLACES = 2
@@ -23,12 +28,18 @@ _SETTINGS = {
 }
 
 
-@pytest.fixture
-def offices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    """A running service of its own with two back offices."""
+@pytest.fixture(scope="module")
+def two_offices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """The service of these drills; they take `offices`."""
     with running_office(tmp_path_factory.mktemp("offices"), _SETTINGS) as running:
-        running.mend()
         yield running
+
+
+@pytest.fixture
+def offices(two_offices: Office) -> Office:
+    """A running service with two back offices."""
+    two_offices.mend()
+    return two_offices
 
 
 @asynccontextmanager
@@ -120,3 +131,56 @@ async def test_two_killed_in_turn_while_many_buy_lose_nothing_and_do_nothing_twi
             len(mailbox.taken),
             repeated,
         )
+
+
+# -- another number --------------------------------------------------------------------
+
+
+async def _have(office: Office, count: int) -> None:
+    """Set the number of back offices, as `onsale up` does."""
+    async with connect(office.service.store_url) as client:
+        await Offices(client).set_count(count)
+
+
+async def _share_the_work(office: Office, count: int) -> None:
+    """Return when every partition has exactly the one reader that it has to have."""
+    deadline = time.monotonic() + 60.0
+    async with connect(office.service.store_url) as client:
+        while (found := await who_reads(client)) != shared_among(count):
+            assert time.monotonic() < deadline, found
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.drill
+async def test_the_number_changes_while_many_buy_and_nobody_waits_for_ever(offices: Office):
+    """From two to one and back: who is left reads all, and who comes back its share again."""
+    chance = random.Random(1)
+    async with _one_of_each(offices, 60) as counters:
+        first, second = [await offices.at_work(place) for place in range(_PLACES)]
+        await _share_the_work(offices, 2)
+        buying = [
+            asyncio.create_task(_spend(counter, number, chance))
+            for counter in counters
+            for number in range(10)
+        ]
+        await _have(offices, 1)
+        await until(lambda: second.pid not in offices.service.processes(), 60.0, "it has gone")
+        await _share_the_work(offices, 1)
+        await asyncio.gather(*buying)
+        for counter in counters:
+            await counter.settled(120.0)
+        assert (await offices.at_work(0)).pid == first.pid, "it has changed its share, and stayed"
+        assert (await offices.service.owner(back_office_name(1))) == second, "another one came"
+
+        buying = [
+            asyncio.create_task(_spend(counter, number, chance))
+            for counter in counters
+            for number in range(10, 20)
+        ]
+        await _have(offices, 2)
+        third = await offices.next_one(second, 1)
+        await asyncio.gather(*buying)
+        await _share_the_work(offices, 2)
+        for counter in counters:
+            await counter.settled(120.0)
+        assert third.pid in offices.service.processes()
