@@ -8,9 +8,17 @@ from actors.wire import Health
 DESK = "payments"
 
 
+_BACK_OFFICE = "back-office:"
+
+
 def back_office_name(place: int) -> str:
     """Return what the warden calls a process of the back office."""
-    return f"back-office:{place}"
+    return f"{_BACK_OFFICE}{place}"
+
+
+def back_office_place(name: str) -> int | None:
+    """Return the place of a process of the back office, None if the name is of another."""
+    return int(name.removeprefix(_BACK_OFFICE)) if name.startswith(_BACK_OFFICE) else None
 
 
 class OwnerGone(Exception):

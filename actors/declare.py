@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import secrets
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any
 
 import ray
@@ -15,7 +15,7 @@ from actors.audit import audit
 from actors.back_office.settings import BackOfficeSettings
 from actors.clock import TurnClock
 from actors.contract import DESK, MortalOwners, Owners, back_office_name
-from actors.group_commit import Backoff
+from actors.group_commit import insist
 from actors.measures import STRIPE_CALL_SECONDS, STRIPE_WAIT_SECONDS
 from actors.owner import EventOwner, Phase
 from actors.payments.account import open_account
@@ -29,10 +29,11 @@ from actors.warden import Warden
 from actors.wire import Health, decode_facts, encode_facts, encode_reply
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
-from engine.journal.contract import Unavailable
+from engine.journal.offices import Offices
 from engine.journal.pulses import Pulses
 from engine.journal.redis import RedisJournal
 from engine.journal.redis_streams import RedisStreams
+from engine.limits import OFFICES_LEAVE_SECONDS_MAX
 
 log = structlog.get_logger(__name__)
 
@@ -114,13 +115,15 @@ class OwnerActor:
 class WardenActor:
     """A `Warden` in a process of its own."""
 
-    def __init__(
-        self, owners: MortalOwners, redis_url: str, always: Sequence[str], prescale_cores: int
-    ) -> None:
+    def __init__(self, owners: MortalOwners, redis_url: str, prescale_cores: int) -> None:
         configure_logging()
         client = connect(redis_url)
-        catalogue = Catalogue(client)
-        warden = Warden(owners, catalogue, always, Pulses(client), RayMeter())
+        catalogue, offices = Catalogue(client), Offices(client)
+
+        async def desks() -> list[str]:
+            return [DESK, *map(back_office_name, range(await offices.count()))]
+
+        warden = Warden(owners, catalogue, desks, Pulses(client), RayMeter())
         prescaling = Prescaling(catalogue, prescale_cores, _request_cores)
         self._watching = asyncio.get_running_loop().create_task(
             _together(warden.watch(), prescaling.watch())
@@ -166,14 +169,8 @@ class _Signed:
 
     async def _sign(self) -> None:
         """Say whom to kill if this process answers nothing any more."""
-        backoff = Backoff()
-        while True:
-            try:
-                await self._signed_in.sign(self._name, await self.health())
-            except Unavailable:
-                await backoff.pause()
-            else:
-                return
+        claimant = await self.health()
+        await insist(lambda: self._signed_in.sign(self._name, claimant))
 
 
 class PaymentActor(_Signed):
@@ -227,7 +224,7 @@ class BackOfficeActor(_Signed):
     """A `BackOfficeDesk` in a process of its own, which yields to sales.
 
     Args:
-        place: which of the `settings.replicas` processes this one is, from 0.
+        place: which of the processes that share the work this one is, from 0.
     """
 
     def __init__(self, settings: BackOfficeSettings, owners: Owners, place: int) -> None:
@@ -240,16 +237,30 @@ class BackOfficeActor(_Signed):
         os.nice(_BACK_OFFICE_NICENESS)
         super().__init__(back_office_name(place), Catalogue(connect(settings.redis_url)))
         self._place = place
-        self._desk = BackOfficeDesk(settings, owners, place, RayMeter())
+        self._desk = BackOfficeDesk(settings, owners, place, RayMeter(), self._leaving)
         self._working = asyncio.get_running_loop().create_task(self._work())
         self._working.add_done_callback(_end_process)
 
     def __repr__(self) -> str:
         return f"BackOffice({self._place})"
 
+    async def depart(self) -> None:
+        """End the process so that Ray does not start it again."""
+        ray.actor.exit_actor()  # type: ignore[no-untyped-call]
+
+    def _leaving(self) -> None:
+        """See to it that the process ends, whatever its work still waits for.
+
+        Ray starts another one then, which finds out for itself whether its place is needed.
+        """
+        asyncio.get_running_loop().call_later(OFFICES_LEAVE_SECONDS_MAX, os._exit, 1)
+
     async def _work(self) -> None:
         await self._sign()
         await self._desk.work()
+        # There is no such place any more.
+        ray.get_runtime_context().current_actor.depart.remote()
+        await asyncio.sleep(OFFICES_LEAVE_SECONDS_MAX)
 
 
 async def _together(*work: Coroutine[Any, Any, None]) -> None:
@@ -384,12 +395,10 @@ def owner(event_id: str, settings: OwnerSettings) -> Any:
     return _Owner.options(name=f"event:{event_id}", get_if_exists=True).remote(event_id, settings)
 
 
-def the_warden(
-    owners: MortalOwners, redis_url: str, always: Sequence[str], prescale_cores: int
-) -> Any:
+def the_warden(owners: MortalOwners, redis_url: str, prescale_cores: int) -> Any:
     """Return the handle of the warden; whoever asks first gets it started."""
     options = _Warden.options(name="warden", get_if_exists=True)
-    return options.remote(owners, redis_url, always, prescale_cores)
+    return options.remote(owners, redis_url, prescale_cores)
 
 
 def the_payments(settings: PaymentSettings, owners: Owners) -> Any:

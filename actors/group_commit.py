@@ -1,14 +1,18 @@
 """Making a turn durable, through lost replies and outages of the store."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import structlog
 
-from engine.journal.contract import InDoubt, Journal
+from engine.journal.contract import InDoubt, Journal, Unavailable
 from engine.journal.entry import Entry, Position
 from engine.limits import REDIS_RETRY_SECONDS_MAX, REDIS_RETRY_SECONDS_MIN
 
 log = structlog.get_logger(__name__)
+
+_Answer = TypeVar("_Answer")
 
 
 class Backoff:
@@ -21,6 +25,21 @@ class Backoff:
         """Wait before the next attempt."""
         await asyncio.sleep(self._seconds)
         self._seconds = min(2 * self._seconds, REDIS_RETRY_SECONDS_MAX)
+
+
+async def insist(call: Callable[[], Awaitable[_Answer]]) -> _Answer:
+    """Return what the store answers, however long it is away.
+
+    Args:
+        call: asks it, and may be repeated.
+    """
+    backoff = Backoff()
+    while True:
+        try:
+            return await call()
+        except Unavailable as error:
+            log.warning("store_unreachable", error=str(error))
+            await backoff.pause()
 
 
 async def commit(journal: Journal, entry: Entry, after: Position) -> None:

@@ -8,7 +8,7 @@ from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.back_office.settings import BackOfficeSettings
-from actors.contract import DESK, OwnerGone, Owners, back_office_name
+from actors.contract import DESK, OwnerGone, Owners, back_office_place
 from actors.declare import (
     AuditEvent,
     KillOnNode,
@@ -191,21 +191,10 @@ class RayWards(RayOwners):
         """See `RayOwners`."""
         return type(self), (self._settings, self._payments, self._offices)
 
-    @property
-    def desks(self) -> list[str]:
-        """Names of everybody who is always needed."""
-        return [DESK, *(back_office_name(place) for place in range(self._offices.replicas))]
-
     def _start(self, name: str) -> Any:
         if name == DESK:
             return the_payments(self._payments, RayOwners(self._settings))
-        for place in range(self._offices.replicas):
-            if name == back_office_name(place):
-                return back_office(self._offices, RayOwners(self._settings), place)
+        place = back_office_place(name)
+        if place is not None:
+            return back_office(self._offices, RayOwners(self._settings), place)
         return super()._start(name)
-
-
-def start_back_offices(settings: BackOfficeSettings, owners: Owners) -> None:
-    """Have every process of the back office started that is not there."""
-    for place in range(settings.replicas):
-        back_office(settings, owners, place)

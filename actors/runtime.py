@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -100,11 +99,9 @@ def leave() -> None:
     ray.shutdown()
 
 
-def ensure_warden(
-    owners: MortalOwners, redis_url: str, always: Sequence[str], prescale_cores: int
-) -> None:
+def ensure_warden(owners: MortalOwners, redis_url: str, prescale_cores: int) -> None:
     """Have the warden started if it is not there."""
-    the_warden(owners, redis_url, always, prescale_cores)
+    the_warden(owners, redis_url, prescale_cores)
 
 
 def _nodes() -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ process that is frozen or caught in a loop looks alive to Ray.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -71,12 +71,16 @@ class _Watch:
         self.pulse, self._felt = pulse, now
 
 
+async def _nobody() -> Sequence[str]:
+    return ()
+
+
 class Warden:
     """Probes owners every PROBE_EVERY_SECONDS, all at once.
 
     Args:
-        always: names that `owners` and `catalogue` know beside those of events, and that
-            are always needed: the payment desk.
+        desks: returns names that `owners` and `catalogue` know beside those of events, of
+            everybody who is needed whatever happens. Raises Unavailable.
         board: shows the busiest events; None for nobody who looks.
         meter: takes what is measured.
     """
@@ -85,11 +89,11 @@ class Warden:
         self,
         owners: MortalOwners,
         catalogue: EventsInNeed,
-        always: Sequence[str] = (),
+        desks: Callable[[], Awaitable[Sequence[str]]] = _nobody,
         board: Board | None = None,
         meter: Meter | None = None,
     ) -> None:
-        self._always = always
+        self._desks = desks
         self._board = board
         self._meter = meter or Unmetered()
         self._owners = owners
@@ -133,7 +137,7 @@ class Warden:
         now_ms = time.time_ns() // 1_000_000
         awake = await self._catalogue.awake()
         opening = await self._catalogue.opening(now_ms, now_ms + WARM_UP_SECONDS * 1_000)
-        return sorted({*awake, *opening, *self._always})
+        return sorted({*awake, *opening, *await self._desks()})
 
     async def _probe(self, event_id: str, watch: _Watch) -> None:
         """Ask an owner how it is, at once again if it says nothing, and have it killed then."""

@@ -236,6 +236,12 @@ LAG_EVERY_SECONDS = 10.0
 SCRAPE_WAIT_SECONDS = 0.5
 #: Changes in the log, about: years of them, and a megabyte.
 CONTROLS_CHANGES_KEPT = 10_000
+#: How often a back office asks how many of them there are to be, seconds: for so long after a
+#: change two may read the same partition, or nobody.
+OFFICES_LOOK_SECONDS = 1.0
+#: A back office whose place is no more, and which Ray has not let go for so long, ends by
+#: itself, seconds, and is started again: its place may be needed again by then.
+OFFICES_LEAVE_SECONDS_MAX = 10.0
 
 # -- consumers ---------------------------------------------------------------------
 

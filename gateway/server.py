@@ -21,7 +21,7 @@ from msgspec import json
 from actors import runtime
 from actors.back_office.targets import Names, Targets
 from actors.declare import OwnerSettings, PaymentSettings
-from actors.handles import RayOwners, RayPayments, RayWards, start_back_offices
+from actors.handles import RayOwners, RayPayments, RayWards
 from actors.process import configure_logging, tune_interpreter
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
@@ -162,10 +162,9 @@ def run(launch: Launch) -> None:
     )
     owners = RayOwners(owner_settings)
     wards = RayWards(owner_settings, payment_settings, launch.back_office)
-    runtime.ensure_warden(wards, launch.redis_url, wards.desks, launch.prescale_cores)
+    runtime.ensure_warden(wards, launch.redis_url, launch.prescale_cores)
     payments = RayPayments(payment_settings, owners)
     payments.start()
-    start_back_offices(launch.back_office, owners)
     service = Service(
         owners,
         Catalogue(connect(launch.redis_url)),

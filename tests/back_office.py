@@ -9,30 +9,36 @@ import asyncio
 import email
 import email.policy
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from actors.back_office.desk import BackOfficeDesk
 from actors.back_office.settings import BackOfficeSettings
 from engine.journal.embedded import EmbeddedStore
 from engine.journal.groups import BACK_OFFICE, DOORS
+from engine.journal.keys import partition_keys
 from engine.journal.redis_streams import RedisStreams
-from engine.limits import PARTITIONS
+from engine.limits import PARTITIONS, STREAM_BLOCK_MS_MAX
 from gateway.auth import derive_key
 from tests.in_process import BASE, SECRET, InProcess, in_process
 
 #: Longest that a test waits for what the back office has to do, seconds.
 _PATIENCE_SECONDS = 15.0
 
+#: Whoever has not asked for so long reads no more, milliseconds: three questions long.
+_SILENT_MS = 3 * STREAM_BLOCK_MS_MAX
+
 _POLICY = email.policy.default
 #: Where the tasks of a back office come from.
 _OF_THE_DESK = (
     "back_office/desk.py",
+    "back_office/share.py",
     "back_office/postman.py",
     "back_office/receipts.py",
     "back_office/courier.py",
@@ -56,6 +62,22 @@ def settings_of(store: EmbeddedStore, directory: Path, **changes: Any) -> BackOf
     )
 
 
+async def perish(working: Sequence[asyncio.Task[None]]) -> None:
+    """Have all back offices of this process perish where they stand; these are their tasks."""
+    for task in working:
+        task.cancel()
+    # A connection of SQLite that is cancelled twice leaves a task that never ends.
+    await asyncio.wait(working, timeout=5.0)
+    while not all(task.done() for task in working):
+        # Early releases of Python 3.11 may lose a cancellation in a group of tasks
+        # that is being left: each task of the desk is told by itself.
+        for task in asyncio.all_tasks():
+            code = getattr(task.get_coro(), "cr_code", None)
+            if code is not None and code.co_filename.endswith(_OF_THE_DESK):
+                task.cancel()
+        await asyncio.wait(working, timeout=0.5)
+
+
 class Office:
     """The application, and the back office that a test opens and closes."""
 
@@ -73,14 +95,7 @@ class Office:
         """Have it perish where it stands."""
         if self._working is not None:
             working, self._working = self._working, None
-            while not working.done():
-                # Early releases of Python 3.11 may lose a cancellation in a group of tasks
-                # that is being left: each task of the desk is told by itself.
-                for task in asyncio.all_tasks():
-                    code = getattr(task.get_coro(), "cr_code", None)
-                    if code is not None and code.co_filename.endswith(_OF_THE_DESK):
-                        task.cancel()
-                await asyncio.wait([working], timeout=0.5)
+            await perish([working])
             assert working.cancelled(), working.exception()
 
     async def bought(
@@ -161,3 +176,21 @@ async def at_work(
             yield office
         finally:
             await office.close()
+
+
+async def who_reads(redis: Redis) -> dict[int, set[str]]:
+    """Return who has lately asked for the effects of each partition, by their names there."""
+    found = {}
+    for partition in range(PARTITIONS):
+        key = partition_keys(partition).effects
+        try:
+            consumers = await redis.xinfo_consumers(key, BACK_OFFICE.name)
+        except ResponseError:
+            consumers = []  # nobody has ever been here
+        found[partition] = {one["name"].decode() for one in consumers if one["idle"] < _SILENT_MS}
+    return found
+
+
+def shared_among(count: int) -> dict[int, set[str]]:
+    """Return what `who_reads` finds where so many share the work."""
+    return {partition: {f"back-office-{partition % count}"} for partition in range(PARTITIONS)}

@@ -1,7 +1,8 @@
 """The back office: everything that happens after a sale, as one object."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -12,11 +13,12 @@ from actors.back_office.papers import Papers
 from actors.back_office.posting import Poster
 from actors.back_office.postman import Postman
 from actors.back_office.settings import BackOfficeSettings
+from actors.back_office.share import Share
 from actors.back_office.targets import Names, Targets
 from actors.back_office.ways import channels_of
 from actors.consumer import Consumer
 from actors.contract import Owners
-from actors.group_commit import Backoff
+from actors.group_commit import insist
 from actors.measures import Meter, Unmetered
 from actors.telling import Telling
 from engine.domain.commands import NoteDelivery
@@ -24,8 +26,8 @@ from engine.domain.tickets import number
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
 from engine.journal.contacts import Contacts
-from engine.journal.contract import Unavailable
 from engine.journal.groups import BACK_OFFICE, DOORS
+from engine.journal.offices import Offices
 from engine.journal.redis_streams import RedisStreams
 from engine.limits import (
     CLERK_PAUSE_SECONDS,
@@ -45,6 +47,8 @@ log = structlog.get_logger(__name__)
 _RETRY_SECONDS = 2.0
 #: Contacts sealed anew at a time, after a key was replaced.
 _RESEALED_TOGETHER = 200
+#: Groups that a back office reads for, each with the messages that it handles together.
+_READ = ((BACK_OFFICE, CONSUMER_BATCH_MAX), (DOORS, SCANS_TOGETHER_MAX))
 #: Names of webhook endpoints that are looked up at the same time.
 _RESOLVERS = 8
 
@@ -55,9 +59,9 @@ class BackOfficeDesk:
     Args:
         settings: the same for every process of it.
         owners: of the events.
-        place: which of the `settings.replicas` processes this one is, from 0. Each has a
-            share of the partitions, so that effects of one event stay in order.
+        place: which of the processes that share the work this one is, from 0; see `share`.
         meter: takes what is measured.
+        leaving: called once there is no such place any more, before the work ends.
     """
 
     def __init__(
@@ -66,8 +70,10 @@ class BackOfficeDesk:
         owners: Owners,
         place: int,
         meter: Meter | None = None,
+        leaving: Callable[[], None] = lambda: None,
     ) -> None:
         meter = meter or Unmetered()
+        self._leaving = leaving
         vault = Vault(settings.data_keys)
         self._store = open_store(settings.database_url, vault)
         self._webhooks = SqlWebhooks(self._store.database, vault)
@@ -88,43 +94,52 @@ class BackOfficeDesk:
         )
         self._counter = LetterCounter(self._store, meter) if place == 0 else None
         keeper = Clerk(self._store, self._webhooks, sources, list(channels), self._postman.poke)
-        self._streams = streams = RedisStreams(reading)
-        self._consumers = [
-            Consumer(
-                streams,
-                group,
-                name,
-                keeper.handle,
-                partitions=range(place, PARTITIONS, settings.replicas),
-                batch_max=together,
-                pause_seconds=CLERK_PAUSE_SECONDS,
-                meter=meter,
-            )
-            for group, together in (
-                (BACK_OFFICE, CONSUMER_BATCH_MAX),
-                (DOORS, SCANS_TOGETHER_MAX),
-            )
-        ]
+        self._streams = RedisStreams(client)
+
+        def consumers(partitions: range) -> list[Consumer]:
+            streams = RedisStreams(reading)
+            return [
+                Consumer(
+                    streams,
+                    group,
+                    name,
+                    keeper.handle,
+                    partitions=partitions,
+                    batch_max=together,
+                    pause_seconds=CLERK_PAUSE_SECONDS,
+                    meter=meter,
+                )
+                for group, together in _READ
+            ]
+
+        self._share = Share(Offices(client), place, consumers)
         self._poster = Poster()
         targets = Targets(Names(_RESOLVERS), private=settings.private_targets)
         self._courier = Courier(self._webhooks, targets, self._poster)
 
     async def work(self) -> None:
-        """Work until cancelled.
+        """Work until cancelled, or until there is no such place any more.
 
         Raises:
             ExceptionGroup: a mistake in here; what was in hand is handed out again.
         """
         try:
+            if not await self._share.is_there():
+                return
             await self._join_readers()
             await self._open_books()
             async with asyncio.TaskGroup() as tasks:
-                for consumer in self._consumers:
-                    tasks.create_task(consumer.run())
-                tasks.create_task(self._postman.work())
-                tasks.create_task(self._courier.work())
+                beside = [
+                    tasks.create_task(self._postman.work()),
+                    tasks.create_task(self._courier.work()),
+                ]
                 if self._counter is not None:
-                    tasks.create_task(self._counter.work())
+                    beside.append(tasks.create_task(self._counter.work()))
+                await self._share.work()
+                self._leaving()
+                for task in beside:
+                    task.cancel()
+            await self._postman.leave()
         finally:
             await self._close()
 
@@ -144,16 +159,8 @@ class BackOfficeDesk:
 
     async def _join_readers(self) -> None:
         """Be known to the streams before there are books: how far behind shows from the start."""
-        backoff = Backoff()
-        while True:
-            try:
-                for group in (BACK_OFFICE, DOORS):
-                    await self._streams.ensure_group(group, range(PARTITIONS))
-            except Unavailable as error:
-                log.warning("store_unreachable", error=str(error))
-                await backoff.pause()
-            else:
-                return
+        for group, _ in _READ:
+            await insist(partial(self._streams.ensure_group, group, range(PARTITIONS)))
 
     async def _open_books(self) -> None:
         """Bring the tables up to date, and what lies under old keys under the newest."""

@@ -136,6 +136,16 @@ class Postman:
                         async with asyncio.timeout(POST_POLL_SECONDS):
                             await self._poked.wait()
 
+    async def leave(self) -> None:
+        """Leave to the others what this one has taken, once its work has been cancelled.
+
+        What was on its way may come again, under the same Message-ID. If the books are away,
+        it is nobody else's for POST_LEASE_MS.
+        """
+        with suppress(StoreAway):
+            limit = POST_AT_ONCE_MAX + POST_PARKED_MAX
+            await self._store.due(self._worker, self._now_ms(), 0, limit)
+
     # -- taking --------------------------------------------------------------------
 
     async def _begin(self, tasks: asyncio.TaskGroup) -> bool:

@@ -6,6 +6,8 @@ from msgspec import Struct
 class BackOfficeSettings(Struct, frozen=True):
     """The same in every gateway of a deployment, for every process of the back office.
 
+    How many of these there are is none of their business: see `engine.journal.offices`.
+
     Args:
         redis_url: of the journals and effects.
         database_url: of the books; see `engine.store.connect`.
@@ -17,7 +19,6 @@ class BackOfficeSettings(Struct, frozen=True):
         mail_from: sender of mails.
         notify_urls: of other channels, as Apprise writes them, separated by commas.
         private_targets: whether webhooks may go to private addresses.
-        replicas: processes that share the work.
     """
 
     redis_url: str
@@ -30,4 +31,3 @@ class BackOfficeSettings(Struct, frozen=True):
     mail_from: str = "tickets@localhost"
     notify_urls: str = ""
     private_targets: bool = False
-    replicas: int = 1

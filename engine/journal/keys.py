@@ -13,6 +13,8 @@ from engine.limits import PARTITIONS
 CONTROLS = "{controls}:state"
 CONTROLS_CHANGES = "{controls}:changes"
 CONTROLS_GATEWAYS = "{controls}:gateways"
+#: How many back offices share the work; see `offices`.
+OFFICES = "{controls}:offices"
 #: How the busiest events fare; see `pulses`.
 PULSES = "{controls}:pulses"
 

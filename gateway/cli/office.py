@@ -3,10 +3,15 @@
 Slow to import, as a database's library is: commands that need it import it when they do.
 """
 
+import asyncio
+
 from pydantic import SecretStr
 
 from actors.back_office.settings import BackOfficeSettings
 from actors.back_office.ways import channels_of
+from engine.journal.connect import connect
+from engine.journal.contract import Unavailable
+from engine.journal.offices import Offices
 from engine.store.connect import default_url, driver_url
 from gateway.auth import derive_key
 from gateway.cli.surroundings import CannotStart
@@ -36,13 +41,29 @@ def back_office(settings: Settings, redis_url: str) -> BackOfficeSettings:
         settings.mail_from,
         _secret(settings.notify_urls),
         settings.webhook_private_targets == "allow",
-        settings.back_offices,
     )
     try:
         channels_of(back_office)
     except ValueError as error:
         raise CannotStart(str(error), "Correct the setting, or unset it.") from error
     return back_office
+
+
+def set_count(count: int, redis_url: str) -> None:
+    """Have so many back offices from now on, also where others are at work already.
+
+    Raises:
+        CannotStart: the store does not answer.
+    """
+
+    async def tell() -> None:
+        async with connect(redis_url) as client:
+            await Offices(client).set_count(count)
+
+    try:
+        asyncio.run(tell())
+    except Unavailable as error:
+        raise CannotStart(f"the store does not answer: {error}", "See Redis.") from error
 
 
 def _secret(text: SecretStr | None) -> str:

@@ -112,7 +112,7 @@ class Stack:
         self._listener = self._exits.enter_context(self._listen())
         self._exits.enter_context(locked(settings.data_dir))
         self._start_store()
-        from gateway.cli.office import back_office  # noqa: PLC0415 - see there
+        from gateway.cli.office import back_office, set_count  # noqa: PLC0415 - see there
 
         self._back_office = back_office(settings, self.runtime.redis_url)
         self.runtime.database = shown_url(self._back_office.database_url)
@@ -121,6 +121,7 @@ class Stack:
         )
         self._start_ray()
         self._account = account or self._start_sandbox()
+        set_count(settings.back_offices, self.runtime.redis_url)
         self._share_metrics()
         self._gateways = [self._start_gateway() for _ in range(self._count)]
         self._await_ready()

@@ -1,7 +1,6 @@
 """One service for all drills that it survives; whatever a drill kills, it comes back."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -9,11 +8,10 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from engine.journal.embedded import EmbeddedStore
-from tests.contract.store_rigs import postgres_programs, running_postgres
 from tests.end_to_end.by_hand import HandEvent
 from tests.end_to_end.far import Far, far_service
 from tests.end_to_end.machines import Machines
-from tests.end_to_end.office import Office
+from tests.end_to_end.office import Office, running_office
 from tests.end_to_end.service import Service
 from tests.end_to_end.shop import Shop
 from tests.servers import running_store
@@ -68,14 +66,7 @@ def alone(lone_service: Service) -> Service:
 @pytest.fixture(scope="session")
 def shared_office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """The service whose mail server and database drills kill; they take `office`."""
-    programs = postgres_programs()
-    with ExitStack() as ends:
-        rig = None
-        if programs is not None:
-            server = ends.enter_context(running_postgres(programs))
-            rig = server.new_database("office")
-        running = Office(tmp_path_factory.mktemp("office"), rig)
-        ends.callback(running.end)
+    with running_office(tmp_path_factory.mktemp("office")) as running:
         yield running
 
 

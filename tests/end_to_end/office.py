@@ -10,8 +10,8 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,13 @@ from engine.journal.streams import DeadLetter
 from engine.store.connect import Database, default_url
 from engine.store.contract import StoreAway
 from tests.calls import Violation
-from tests.contract.store_rigs import PostgresRig, SqliteRig, StoreRig
+from tests.contract.store_rigs import (
+    PostgresRig,
+    SqliteRig,
+    StoreRig,
+    postgres_programs,
+    running_postgres,
+)
 from tests.end_to_end import money
 from tests.end_to_end.buyers import Buyers, on_sale
 from tests.end_to_end.gates import Gates
@@ -41,8 +47,6 @@ from tests.end_to_end.till import Purchase, Till
 _PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _WITH_TICKETS = ("CONFIRMED", "TICKETS_DELIVERED")
-#: What the warden and the store call the one process of the back office.
-NAME = back_office_name(0)
 
 
 class Office:
@@ -51,11 +55,14 @@ class Office:
     Args:
         directory: of all of them.
         rig: of the database; None: the file that a service has by itself.
+        settings: of the service, beside those of its surroundings.
     """
 
-    def __init__(self, directory: Path, rig: StoreRig | None) -> None:
+    def __init__(
+        self, directory: Path, rig: StoreRig | None, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.mail = MailServer(directory / "mail")
-        environment = {"ONSALE_SMTP_URL": self.mail.url}
+        environment = {**(settings or {}), "ONSALE_SMTP_URL": self.mail.url}
         if rig is not None:
             environment["ONSALE_DATABASE_URL"] = rig.url
         self.shop = Shop(directory, gateways=2, environment=environment)
@@ -79,21 +86,21 @@ class Office:
         self.shop.end()
         self.mail.kill()
 
-    async def kill(self) -> Health:
-        """Kill -9 the back office; return who that was."""
-        found = await self.at_work()
+    async def kill(self, place: int = 0) -> Health:
+        """Kill -9 the back office of a place; return who that was."""
+        found = await self.at_work(place)
         os.kill(found.pid, signal.SIGKILL)
         return found
 
-    async def next_one(self, killed: Health) -> Health:
+    async def next_one(self, killed: Health, place: int = 0) -> Health:
         """Return who takes the work over from somebody who was killed, once it has begun."""
-        return await self.service.successor(NAME, killed)
+        return await self.service.successor(back_office_name(place), killed, _PATIENCE_SECONDS)
 
-    async def at_work(self) -> Health:
-        """Return who is the back office now, as soon as it is there."""
+    async def at_work(self, place: int = 0) -> Health:
+        """Return who is the back office of a place now, as soon as it is there."""
         async with asyncio.timeout(_PATIENCE_SECONDS):
             while True:
-                found = await self.service.owner(NAME)
+                found = await self.service.owner(back_office_name(place))
                 if found is not None and found.pid in self.service.processes():
                     return found
                 await asyncio.sleep(_POLL_SECONDS)
@@ -242,6 +249,19 @@ async def counter_of(office: Office, capacity: int, **different: Any) -> AsyncIt
             yield Counter(office, buyers, gates)
         finally:
             await gates.close()
+
+
+@contextmanager
+def running_office(directory: Path, settings: Mapping[str, str] | None = None) -> Iterator[Office]:
+    """Make an office that `Office.mend` starts; its books are in PostgreSQL if that is here."""
+    programs = postgres_programs()
+    with ExitStack() as ends:
+        rig = None
+        if programs is not None:
+            rig = ends.enter_context(running_postgres(programs)).new_database("office")
+        office = Office(directory, rig, settings)
+        ends.callback(office.end)
+        yield office
 
 
 def is_postgres(office: Office) -> bool:

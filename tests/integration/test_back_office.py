@@ -102,11 +102,10 @@ async def test_it_is_known_to_the_streams_before_its_books_are_open(
 
 def test_everybody_who_reads_the_streams_is_listed(store: EmbeddedStore, tmp_path: Path) -> None:
     """A group that is not listed loses what is trimmed before it first comes."""
-    desks = (
-        PaymentDesk(None, None, None, None),
-        BackOfficeDesk(settings_of(store, tmp_path), None, 0),
-    )
-    assert {one._group for desk in desks for one in desk._consumers} == set(GROUPS)
+    payments = PaymentDesk(None, None, None, None)
+    office = BackOfficeDesk(settings_of(store, tmp_path), None, 0)
+    consumers = [*payments._consumers, *office._share._consumers(range(1))]
+    assert {one._group for one in consumers} == set(GROUPS)
 
 
 async def test_whoever_has_no_address_gets_no_message_and_no_trouble(office: Office) -> None:

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from actors.group_commit import Backoff, commit
-from engine.journal.contract import Fenced, InDoubt, JournalLost
+from actors.group_commit import Backoff, commit, insist
+from engine.journal.contract import Fenced, InDoubt, JournalLost, Unavailable
 from engine.journal.entry import START, Entry, Position
 from engine.journal.memory import Fault, MemoryJournal, MemoryStore
 from engine.limits import REDIS_RETRY_SECONDS_MAX, REDIS_RETRY_SECONDS_MIN
@@ -129,3 +129,26 @@ async def test_every_commit_begins_with_short_pauses_again() -> None:
         began = VirtualClocks.monotonic()
         await backoff.pause()
         assert VirtualClocks.monotonic() - began == pytest.approx(REDIS_RETRY_SECONDS_MIN)
+
+
+async def test_whoever_insists_gets_the_answer_once_the_store_is_back() -> None:
+    asked_at = []
+
+    async def ask() -> str:
+        asked_at.append(VirtualClocks.monotonic())
+        if len(asked_at) < 4:
+            raise Unavailable("away")
+        return "here"
+
+    assert await insist(ask) == "here"
+    first, second, third = (then - one for one, then in pairwise(asked_at))
+    assert first == pytest.approx(REDIS_RETRY_SECONDS_MIN)
+    assert first < second < third
+
+
+async def test_whoever_insists_is_told_of_mistakes_at_once() -> None:
+    async def ask() -> None:
+        raise ValueError("not the store's fault")
+
+    with pytest.raises(ValueError, match="not the store's"):
+        await insist(ask)

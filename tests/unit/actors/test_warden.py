@@ -302,13 +302,41 @@ async def test_a_warden_that_starts_without_the_store_begins_when_it_returns(
 async def test_what_is_always_needed_is_asked_like_an_owner_and_killed_like_one(
     owners, catalogue
 ) -> None:
-    task = asyncio.create_task(Warden(owners, catalogue, always=["payments"]).watch())
+    async def desks() -> list[str]:
+        return ["payments"]
+
+    task = asyncio.create_task(Warden(owners, catalogue, desks).watch())
     try:
         await asyncio.sleep(3)
         assert owners.asked["payments"] >= 3
         owners.mood["payments"] = Mood.SILENT
         await asyncio.sleep(10)
         assert owners.killed[:1] == ["payments"]
+    finally:
+        task.cancel()
+
+
+async def test_who_is_always_needed_may_change_and_an_outage_changes_nothing(
+    owners, catalogue
+) -> None:
+    places = ["back-office:0", "back-office:1"]
+    away = False
+
+    async def desks() -> list[str]:
+        if away:
+            raise Unavailable("away")
+        return list(places)
+
+    task = asyncio.create_task(Warden(owners, catalogue, desks).watch())
+    try:
+        await asyncio.sleep(2.5)
+        assert owners.asked == {"back-office:0": 3, "back-office:1": 3}
+        away = True
+        await asyncio.sleep(2)
+        assert owners.asked == {"back-office:0": 5, "back-office:1": 5}
+        away, places[:] = False, ["back-office:0", "back-office:2"]
+        await asyncio.sleep(2)
+        assert owners.asked == {"back-office:0": 7, "back-office:1": 5, "back-office:2": 2}
     finally:
         task.cancel()
 
@@ -345,7 +373,8 @@ async def test_the_busiest_events_are_shown_and_no_more_than_fit(catalogue) -> N
     pace = {f"e{number:03d}": number for number in range(100)}
     owners, board, meter = BusyOwners(pace), FakeBoard(), RecordingMeter()
     catalogue.events_awake = list(pace)
-    watching = asyncio.create_task(Warden(owners, catalogue, (), board, meter).watch())
+    warden = Warden(owners, catalogue, board=board, meter=meter)
+    watching = asyncio.create_task(warden.watch())
     await asyncio.sleep(5.5)
     busiest = [f"e{number:03d}" for number in range(99, 99 - HOT_EVENTS_MAX, -1)]
     assert [pulse.event_id for pulse in board.shown] == busiest

@@ -74,6 +74,14 @@ class World:
         self.running.clear()
         self.books.away = False
 
+    async def leave(self, postman: Postman) -> None:
+        """Have one that works alone leave, as a back office whose place is no more."""
+        (task,) = self.running
+        task.cancel()
+        await asyncio.wait([task])
+        self.running.clear()
+        await postman.leave()
+
     def ended(self) -> bool:
         return "PENDING" not in self.books.statuses()
 
@@ -367,6 +375,19 @@ async def test_another_postman_takes_over_when_the_lease_has_ended(world):
     world.postman("p2")
     await until(world.ended)
     assert now_ms() - began == pytest.approx(POST_LEASE_MS, abs=2_000)
+
+
+async def test_what_somebody_who_leaves_has_taken_is_for_the_others_at_once(world):
+    world.books.put(1)
+    world.mail.troubles[booking_id(1)] = asyncio.Event().wait
+    postman = world.postman("p1")
+    await until(lambda: world.mail.tried != [])
+    await world.leave(postman)
+    world.mail.troubles.clear()
+    began = now_ms()
+    world.postman("p2")
+    await until(world.ended)
+    assert now_ms() - began < POST_LEASE_MS / 10
 
 
 async def test_who_is_cancelled_notes_what_was_taken(world):
