@@ -83,13 +83,21 @@ async def _untold(far: Far, file: Path, event_id: str) -> int:
     """
     while True:
         far.proxy.mute = True
-        answered = file.stat().st_size
+        answered = _size(file)
         for _ in range(50):
             await asyncio.sleep(0.02)
-            with file.open("rb") as reading:
-                reading.seek(answered)
-                if event_id.encode() in reading.read():
-                    return answered
+            if event_id in _written_since(file, answered):
+                return answered
         # What was under way had reached the file before: the owner waits for its answer.
         far.proxy.mute = False
         await asyncio.sleep(0.1)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size
+
+
+def _written_since(file: Path, start: int) -> str:
+    with file.open("rb") as reading:
+        reading.seek(start)
+        return reading.read().decode(errors="replace")
