@@ -26,7 +26,7 @@ from engine.domain.commands import (
 from engine.domain.event import Event, RefundPolicy
 from engine.domain.outcomes import Granted
 from engine.domain.payment import Part
-from tests.unit.engine.domain.given import ORGANIZER, Item, hold
+from tests.unit.engine.domain.given import NOW_MS, ORGANIZER, Item, hold
 from tests.unit.engine.domain.naive import Facts
 from tests.unit.engine.domain.naive_payments import NaiveBoxOffice
 from tests.unit.engine.domain.sale_machine import CALLERS, SaleMachine, small_event
@@ -49,6 +49,7 @@ ON_SALE = st.builds(
     small_event,
     limit_per_booking=st.just(3),
     capacities=st.fixed_dictionaries(dict.fromkeys(("ga", "vip", "floor"), st.integers(2, 5))),
+    starts_at_ms=st.sampled_from((NOW_MS + 20_000, NOW_MS + 600_000)),
     hold_ttl_ms=st.sampled_from((1_000, 5_000)),
     max_per_customer=st.sampled_from((None, None, 3)),
 )
@@ -129,8 +130,26 @@ class PaymentMachine(SaleMachine):
         if what == "end":
             self.see_to_bookings()
 
-    @rule(command=SaleMachine.placed, grace=st.booleans(), news=STATUSES | st.none())
-    def run_out_of_time(self, command: PlaceHold, grace: bool, news: str | None) -> None:
+    @rule(
+        command=SaleMachine.placed,
+        grace=st.booleans(),
+        news=STATUSES | st.none(),
+        left_ms=st.sampled_from((1, 500, 60_000)),
+        wait_ms=st.sampled_from((0, 0, 1, 500, 29_999, 30_000)),
+    )
+    def run_out_of_time(
+        self,
+        command: PlaceHold,
+        grace: bool,
+        news: str | None,
+        left_ms: int = 60_000,
+        wait_ms: int = 0,
+    ) -> None:
+        booking = self.state.bookings[command.booking_id]
+        self.wait(max(0, booking.expires_at_ms - left_ms - self.now_ms))
+        self.pay(command)
+        self.wait(wait_ms)  # for Stripe to open the payment
+        self.expire_due()
         self.pay(command)
         self.hear(command, "processing", "", "pi", 0)
         for _ in range(1 + grace):  # the hold, and what it waits for Stripe
