@@ -83,19 +83,14 @@ ITEMS = st.lists(
 ).map(tuple)
 
 
-def small_event(
-    limit_per_booking: int,
-    capacities: dict[str, int],
-    starts_at_ms: int = NOW_MS + 20_000,
-    **changes,
-) -> Event:
+def small_event(limit_per_booking: int, capacities: dict[str, int], **changes) -> Event:
     return an_event(
         a_type("ga", max_per_booking=limit_per_booking),
         a_type("vip", price_minor=9_900),
         a_type("early", price_minor=3_000, draws_on="floor"),
         a_type("late", price_minor=3_500, draws_on="floor"),
         capacities=capacities,
-        starts_at_ms=starts_at_ms,
+        starts_at_ms=NOW_MS + 20_000,
         **changes,
     )
 
