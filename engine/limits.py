@@ -122,6 +122,10 @@ INBOX_ENOUGH = 32
 #: A buyer's request to pay waits so long for Stripe, milliseconds: longer than one call
 #: and its repeat take, shorter than a browser's patience.
 PAYMENT_DEADLINE_MS = 15_000
+#: A hold lives at least so long from its buyer's first request to pay, milliseconds, while
+#: Stripe has not answered: as long as that request and a repeat of it wait, the way to the
+#: owner and back included. Longer would keep stock from buyers while Stripe is away.
+PAYMENT_OPENING_MS = 2 * PAYMENT_DEADLINE_MS
 #: How often everything open is compared with Stripe, seconds: at 25 calls a second this
 #: leaves room for 1 500 payments that wait at the same time.
 RECONCILE_EVERY_SECONDS = 60.0

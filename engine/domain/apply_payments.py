@@ -43,6 +43,8 @@ def _refunding(state: EventState, booking_id: str) -> tuple[Booking, Payment, Re
 
 def _started(state: EventState, record: PaymentStarted) -> None:
     booking = state.bookings[record.booking_id].moved(Status.PAYMENT_PENDING, record.at_ms)
+    if record.expires_at_ms:
+        booking = booking.expiring(record.expires_at_ms)
     payment = Payment(PaymentState.OPENING, record.amount_minor, record.at_ms)
     put(state, replace(booking, payment=payment))
 

@@ -134,7 +134,7 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
     """What a buyer has. Immutable: a move puts a new one in its place.
 
     `sequence` is that of the journal entry which placed the hold, `later` every state
-    after RESERVED. `expires_at_ms` moves when a payment is opened or closed, `lines` lose
+    after RESERVED. `expires_at_ms` moves when a payment is begun, opened or closed, `lines` lose
     what was given back of them: `held_until_ms` and `placed` are what they were when the
     hold was placed, 0 and empty if they have not changed. `admissions` are those of its
     tickets that have been scanned.
@@ -160,6 +160,11 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
         return sum(line.quantity * line.unit_price_minor for line in self.lines)
 
     @property
+    def own_end_ms(self) -> int:
+        """When the hold ends by its own time, whatever its payment has made of that."""
+        return self.held_until_ms or self.expires_at_ms
+
+    @property
     def history(self) -> tuple[Moment, ...]:
         """Every state the booking has been in, oldest first."""
         return (Moment(Status.RESERVED, self.held_at_ms), *self.later)
@@ -170,8 +175,7 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
 
     def expiring(self, expires_at_ms: int) -> "Booking":
         """Return the booking with another time at which it ends."""
-        held_until_ms = self.held_until_ms or self.expires_at_ms
-        return replace(self, expires_at_ms=expires_at_ms, held_until_ms=held_until_ms)
+        return replace(self, expires_at_ms=expires_at_ms, held_until_ms=self.own_end_ms)
 
     def refunding(self, refund: Refund, at_ms: int) -> "Booking":
         """Return the booking with a refund asked for; a free one gets books of its own."""
@@ -246,6 +250,6 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
             self.placed or self.lines,
             units,
             self.held_at_ms,
-            self.held_until_ms or self.expires_at_ms,
+            self.own_end_ms,
             self.sequence,
         )

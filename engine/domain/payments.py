@@ -31,7 +31,7 @@ from engine.domain.records import (
     Record,
 )
 from engine.domain.state import EventState
-from engine.limits import UNSETTLED_PAGE
+from engine.limits import PAYMENT_OPENING_MS, UNSETTLED_PAGE
 
 #: States of a payment to which Stripe has nothing more to add, whatever it says of it.
 _OVER = frozenset(
@@ -62,7 +62,9 @@ def open_payment(state: EventState, command: OpenPayment, now_ms: int) -> Decisi
             record = BookingConfirmed(booking.booking_id, 0, now_ms)
             return Shown(confirmed, event.currency), (record,)
         opening = Payment(PaymentState.OPENING, total_minor, now_ms)
-        started = PaymentStarted(booking.booking_id, total_minor, now_ms)
+        # Once for each hold: whoever asks again does not prolong it again.
+        until_ms = max(booking.expires_at_ms, now_ms + PAYMENT_OPENING_MS)
+        started = PaymentStarted(booking.booking_id, total_minor, now_ms, until_ms)
         return PaymentShown(booking, opening, event), (started,)
     if payment is None or payment.state not in PAYABLE:
         return refused(Refusal.NOT_PAYABLE, status)
@@ -87,10 +89,7 @@ def observe(state: EventState, command: ObservePayment, now_ms: int) -> Decision
         return DONE, ()
     records: list[Record] = []
     if not payment.intent_id:
-        # The buyer's time runs from here: waiting for Stripe has not cost any of it.
-        waited_ms = now_ms - payment.opened_at_ms
-        closing = payment.state is not PaymentState.OPENING
-        until_ms = booking.expires_at_ms + (0 if closing else waited_ms)
+        until_ms = _opened_until_ms(booking, payment, now_ms)
         records.append(IntentOpened(booking.booking_id, command.intent_id, until_ms))
     if command.status == "succeeded":
         records.append(succeeded(state, booking, payment, command.received_minor, now_ms))
@@ -102,6 +101,17 @@ def observe(state: EventState, command: ObservePayment, now_ms: int) -> Decision
     elif command.status == "requires_payment_method" and command.failure:
         records.extend(_failed(state, booking, payment, command.failure, now_ms))
     return DONE, tuple(records)
+
+
+def _opened_until_ms(booking: Booking, payment: Payment, now_ms: int) -> int:
+    """Return when a hold ends whose intent is open from now on.
+
+    Its buyer has as much time left as when they asked to pay: waiting for Stripe has not cost
+    any of it, and given none. A payment that is to be closed gains nothing.
+    """
+    if payment.state is not PaymentState.OPENING:
+        return booking.expires_at_ms
+    return booking.own_end_ms + now_ms - payment.opened_at_ms
 
 
 def _mismatch(state: EventState, booking: Booking, command: ObservePayment) -> str | None:

@@ -76,11 +76,15 @@ class CallingOff(Struct, frozen=True, array_like=True, gc=False, tag="calling_of
 
 
 class PaymentStarted(Struct, frozen=True, array_like=True, gc=False, tag="pay_started"):
-    """The buyer wants to pay: an intent is to be opened."""
+    """The buyer wants to pay: an intent is to be opened; the hold waits until `expires_at_ms`.
+
+    0 where that was not journalled yet: the hold went on ending when it did.
+    """
 
     booking_id: str
     amount_minor: int
     at_ms: int
+    expires_at_ms: int = 0
 
 
 class IntentOpened(Struct, frozen=True, array_like=True, gc=False, tag="pay_opened"):

@@ -72,8 +72,8 @@ async def open_payment(
 ) -> Any:
     """Begin to pay for a hold, or go on: there is one payment for each booking.
 
-    What Stripe takes to answer is added to the hold. If the hold's own time is up before
-    Stripe has answered, it is too late: 409 `not_payable`. A free booking is confirmed at once.
+    What Stripe takes to answer is added to the hold's own time, also if that is up by then: a
+    hold lives at least 30 s from the first request. A free booking is confirmed at once.
     """
     key_of(idempotency_key)  # nothing depends on it, but it has to be one
     await _keep_contact(booking_id, principal, service, body or PaymentBody())

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from engine.limits import PAYMENT_GRACE_MS
+from engine.limits import PAYMENT_GRACE_MS, PAYMENT_OPENING_MS
 from tests.in_process import BASE, PUBLISHABLE_KEY
 from tests.paying import Shop
 
@@ -273,6 +273,43 @@ async def test_what_stripe_takes_is_added_to_the_time_to_pay(shop: Shop) -> None
     assert 0.4 <= gained < 5
     again = (await shop.pay(booking_id)).json()
     assert again["expires_at"] == opened["expires_at"], "it is gained once"
+
+
+async def test_a_hold_whose_time_is_up_while_stripe_is_asked_can_be_paid(shop: Shop) -> None:
+    event_id = await shop.onsale.event(capacity=10, hold_ttl_seconds=600)
+    booking_id = await shop.held(event_id)
+    before = (await shop.booking(booking_id))["expires_at"]
+    shop.sandbox.faults({"kind": "outage"})
+    shop.onsale.owners.ahead_ms += 585_000
+    assert (await shop.pay(booking_id)).status_code == 503
+    shop.onsale.owners.ahead_ms += 16_000
+    assert (await shop.booking(booking_id))["status"] == "PAYMENT_PENDING"
+    shop.sandbox.clear_faults()
+
+    answer = await shop.pay(booking_id)
+
+    assert answer.status_code == 201, answer.text
+    opened = answer.json()
+    assert seconds_between(before, opened["expires_at"]) >= 16
+    assert (await shop.booking(booking_id))["expires_at"] == opened["expires_at"]
+    shop.sandbox.pay(opened["payment_intent_id"])
+    await shop.deliver()
+    await shop.until(booking_id, "CONFIRMED")
+
+
+async def test_a_hold_does_not_wait_for_stripe_for_ever(shop: Shop) -> None:
+    event_id = await shop.onsale.event(capacity=1, hold_ttl_seconds=600)
+    booking_id = await shop.held(event_id)
+    shop.sandbox.faults({"kind": "outage"})
+    shop.onsale.owners.ahead_ms += 585_000
+    assert (await shop.pay(booking_id)).status_code == 503
+    shop.onsale.owners.ahead_ms += PAYMENT_OPENING_MS
+    answer = await shop.pay(booking_id)
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_payable")
+    assert answer.json()["subject"] == "PAYMENT_PENDING"
+    shop.onsale.owners.ahead_ms += PAYMENT_GRACE_MS
+    assert (await shop.booking(booking_id))["status"] == "EXPIRED"
+    assert await shop.stock(event_id) == (1, 0, 0)
 
 
 async def test_a_payment_that_stripe_refuses_is_a_problem_of_its_own(shop: Shop) -> None:

@@ -6,6 +6,7 @@ from engine.domain import commands as ask
 from tests.unit.engine.domain.naive import HELD, Facts, NaiveBooking, refused
 from tests.unit.engine.domain.naive_refunds import NaiveRefund, NaiveRefunds, Till
 
+OPENING_MS = 30_000
 GRACE_MS = 30_000
 
 
@@ -75,6 +76,7 @@ class NaiveBoxOffice(NaiveRefunds):
         if booking.status == "RESERVED":
             price = sum(quantity * each for _, quantity, each in booking.rows)
             till = self.tills[booking_id] = Till(price, now)
+            booking.expires_at = max(booking.expires_at, now + OPENING_MS)
             booking.history.append(("PAYMENT_PENDING", now))
         elif till is None or till.phase not in ("opening", "open"):
             return refused("not_payable", booking.status)
@@ -110,7 +112,7 @@ class NaiveBoxOffice(NaiveRefunds):
     def intent_is_known(self, booking: NaiveBooking, till: Till, intent: str, now: int) -> None:
         if not till.intent and till.phase == "opening":
             till.phase = "open"
-            booking.expires_at += now - till.begun
+            booking.expires_at = booking.held_until + now - till.begun
         till.intent = intent
 
     def take_note(

@@ -26,7 +26,7 @@ from engine.domain.commands import (
 from engine.domain.event import Event, RefundPolicy
 from engine.domain.outcomes import Granted
 from engine.domain.payment import Part
-from tests.unit.engine.domain.given import ORGANIZER, Item, hold
+from tests.unit.engine.domain.given import NOW_MS, ORGANIZER, Item, hold
 from tests.unit.engine.domain.naive import Facts
 from tests.unit.engine.domain.naive_payments import NaiveBoxOffice
 from tests.unit.engine.domain.sale_machine import CALLERS, SaleMachine, small_event
@@ -52,6 +52,8 @@ ON_SALE = st.builds(
     hold_ttl_ms=st.sampled_from((1_000, 5_000)),
     max_per_customer=st.sampled_from((None, None, 3)),
 )
+#: Half of them so long that there is somebody to buy when a payment has come too late.
+LONG_ON_SALE = ON_SALE | ON_SALE.map(lambda event: replace(event, starts_at_ms=NOW_MS + 600_000))
 
 
 class PaymentMachine(SaleMachine):
@@ -69,7 +71,7 @@ class PaymentMachine(SaleMachine):
 
     @initialize(
         target=SaleMachine.placed,
-        event=ON_SALE,
+        event=LONG_ON_SALE,
         attempts_max=st.integers(1, 3),
         policy=st.sampled_from((None, RefundPolicy(0, 100), RefundPolicy(0, 70))),
     )
@@ -129,8 +131,26 @@ class PaymentMachine(SaleMachine):
         if what == "end":
             self.see_to_bookings()
 
-    @rule(command=SaleMachine.placed, grace=st.booleans(), news=STATUSES | st.none())
-    def run_out_of_time(self, command: PlaceHold, grace: bool, news: str | None) -> None:
+    @rule(
+        command=SaleMachine.placed,
+        grace=st.booleans(),
+        news=STATUSES | st.none(),
+        left_ms=st.sampled_from((1, 500, 60_000)),
+        wait_ms=st.sampled_from((0, 0, 1, 500, 29_999, 30_000)),
+    )
+    def run_out_of_time(
+        self,
+        command: PlaceHold,
+        grace: bool,
+        news: str | None,
+        left_ms: int = 60_000,
+        wait_ms: int = 0,
+    ) -> None:
+        booking = self.state.bookings[command.booking_id]
+        self.wait(max(0, booking.expires_at_ms - left_ms - self.now_ms))
+        self.pay(command)
+        self.wait(wait_ms)  # for Stripe to open the payment
+        self.expire_due()
         self.pay(command)
         self.hear(command, "processing", "", "pi", 0)
         for _ in range(1 + grace):  # the hold, and what it waits for Stripe

@@ -15,14 +15,14 @@ from msgspec.structs import replace
 
 from engine.domain import apply as apply_module
 from engine.domain import decide as decide_module
-from engine.domain import doors, holds, moves, refunds, snapshot
+from engine.domain import doors, holds, moves, payments, refunds, snapshot
 from engine.domain.admission import DoorReason
 from engine.domain.booking import Booking
 from engine.domain.commands import CheckIn, ExpireHold, Item, PlaceHold
 from engine.domain.decision import Decision
 from engine.domain.event import Event
 from engine.domain.outcomes import Granted, Refusal, Refused
-from engine.domain.payment import PaymentState
+from engine.domain.payment import Payment, PaymentState
 from engine.domain.records import HoldReleased, PassageUndone, TicketScanned
 from engine.domain.state import EventState, Offer
 from engine.domain.tickets import Ticket, TicketStatus, ticket_at
@@ -188,9 +188,17 @@ def test_the_machine_sees_a_planted_bug(plant: Callable[[pytest.MonkeyPatch], No
         run_state_machine_as_test(SaleMachine, settings=FIXED)
 
 
+def counts_the_wait_for_stripe_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    def generous(booking: Booking, payment: Payment, now_ms: int) -> int:
+        return booking.expires_at_ms + now_ms - payment.opened_at_ms
+
+    monkeypatch.setattr(payments, "_opened_until_ms", generous)
+
+
 @pytest.mark.parametrize(
     "plant",
     [
+        counts_the_wait_for_stripe_twice,
         payment_mistakes.count_every_failure,
         payment_mistakes.expire_whatever_is_paid,
         payment_mistakes.confirm_without_looking,
