@@ -75,7 +75,7 @@ async def test_an_etag_lasts_until_something_is_held_or_the_sale_stops(onsale: I
 
 
 async def test_an_opening_by_time_alone_changes_the_etag(onsale: InProcess) -> None:
-    opens_at = datetime.now(UTC) + timedelta(seconds=1)
+    opens_at = datetime.now(UTC) + timedelta(seconds=3)
     event_id = await onsale.event(sale={"opens_at": opens_at.isoformat()})
     before = await counts(onsale, event_id)
     assert before.json()["on_sale"] is False

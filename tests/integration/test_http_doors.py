@@ -138,8 +138,9 @@ async def test_one_wrong_bit_anywhere_is_forged(doors: Gate) -> None:
         for bit in range(5)
     ]
     assert len(wrong) == 5 * PAYLOAD_LENGTH
-    reasons = await asyncio.gather(*(doors.refused(qr) for qr in wrong))
-    assert set(reasons) == {"forged"}
+    for start in range(0, len(wrong), 20):
+        some = wrong[start : start + 20]
+        assert set(await asyncio.gather(*map(doors.refused, some))) == {"forged"}
     assert (await doors.scan())["result"] == "admitted"
 
 
