@@ -1,5 +1,7 @@
 """Processes of a benchmark: started before it, ended after it, whatever happens."""
 
+import ctypes
+import signal
 import socket
 import subprocess
 import time
@@ -10,6 +12,11 @@ from pathlib import Path
 HOST = "127.0.0.1"
 START_SECONDS = 90.0
 _STOP_SECONDS = 20.0
+
+
+_libc = ctypes.CDLL(None)
+#: See prctl(2).
+_PR_SET_PDEATHSIG = 1
 
 
 class BenchFailed(Exception):
@@ -23,7 +30,12 @@ def process(
     """Run a command whose output goes to this file."""
     with log.open("wb") as output:
         running = subprocess.Popen(  # noqa: S603 - our own commands
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 - asks the kernel, nothing else
         )
     try:
         yield running
@@ -34,6 +46,11 @@ def process(
         except subprocess.TimeoutExpired:
             running.kill()
             running.wait()
+
+
+def _end_with_parent() -> None:
+    """Have the kernel ask this process to end once the benchmark is gone, also by kill -9."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
