@@ -14,7 +14,19 @@ from tests.end_to_end.machines import Machines
 from tests.end_to_end.office import Office, running_office
 from tests.end_to_end.service import Service
 from tests.end_to_end.shop import Shop
+from tests.end_to_end.stage import Stage, place_of
 from tests.servers import running_store
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put drills of one service beside each other; the order is otherwise as it was."""
+    items.sort(key=lambda item: place_of(getattr(item, "fixturenames", ())))
+
+
+@pytest.fixture(scope="session")
+def stage() -> Stage:
+    """Where one service is at a time."""
+    return Stage()
 
 
 @pytest.fixture(scope="session")
@@ -28,8 +40,9 @@ def shared_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 
 @pytest.fixture
-def shop(shared_shop: Shop) -> Iterator[Shop]:
+def shop(shared_shop: Shop, stage: Stage) -> Iterator[Shop]:
     """A running service with two gateways, and its Stripe, of which nothing goes wrong yet."""
+    stage.enter("shop", shared_shop.close)
     if not shared_shop.service.alive():
         shared_shop.close()
         shared_shop.start()
@@ -55,8 +68,9 @@ def lone_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture
-def alone(lone_service: Service) -> Service:
+def alone(lone_service: Service, stage: Stage) -> Service:
     """A running service with one gateway, whose idle owners leave after two seconds."""
+    stage.enter("alone", lone_service.close)
     if not lone_service.alive():
         lone_service.close()
         lone_service.start()
@@ -71,16 +85,18 @@ def shared_office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 
 
 @pytest.fixture
-def office(shared_office: Office) -> Iterator[Office]:
+def office(shared_office: Office, stage: Stage) -> Iterator[Office]:
     """A running service whose mail server and database are there."""
+    stage.enter("office", shared_office.shop.close)
     shared_office.mend()
     yield shared_office
     shared_office.mend()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def far(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Far]:
+async def far(tmp_path_factory: pytest.TempPathFactory, stage: Stage) -> AsyncIterator[Far]:
     """A running service with two gateways, whose way to the store is in the test's hands."""
+    stage.enter("far")
     async with far_service(tmp_path_factory.mktemp("far")) as running:
         yield running
 
@@ -96,8 +112,9 @@ async def by_hand(store: EmbeddedStore, redis: Redis, tmp_path: Path) -> AsyncIt
 
 
 @pytest.fixture(scope="module")
-def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+def machines(tmp_path_factory: pytest.TempPathFactory, stage: Stage) -> Iterator[Machines]:
     """A head and two others."""
+    stage.enter("machines")
     running = Machines(tmp_path_factory.mktemp("machines"))
     try:
         running.start(workers=2)

@@ -21,7 +21,7 @@ def standing(pid: int) -> tuple[int, str]:
 
 
 async def test_owners_are_spread_and_run_as_the_service_itself(on_machines: Service, machines):
-    async with events(on_machines, 4) as everyone:
+    async with events(on_machines, 6) as everyone:
         gateway = on_machines.gateways()[0]
         for buyers in everyone:
             await buyers.held("ann")
@@ -30,7 +30,7 @@ async def test_owners_are_spread_and_run_as_the_service_itself(on_machines: Serv
             assert standing(owner.pid) == standing(gateway)
         assert not await owners_on(machines.head, everyone), "the head has to keep the cluster"
         shares = [len(await owners_on(worker, everyone)) for worker in machines.workers]
-        assert sum(shares) == 4
+        assert sum(shares) == 6
         assert min(shares) >= 1
 
 

@@ -19,6 +19,7 @@ from tests.back_office import shared_among, who_reads
 from tests.end_to_end.announced import compare, listening
 from tests.end_to_end.office import Counter, Office, counter_of, running_office
 from tests.end_to_end.service import until
+from tests.end_to_end.stage import Stage
 from tests.receiver import answer, break_off
 
 _PLACES = 2
@@ -29,8 +30,9 @@ _SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def two_offices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def two_offices(tmp_path_factory: pytest.TempPathFactory, stage: Stage) -> Iterator[Office]:
     """The service of these drills; they take `offices`."""
+    stage.enter("two_offices")
     with running_office(tmp_path_factory.mktemp("offices"), _SETTINGS) as running:
         yield running
 
