@@ -18,10 +18,10 @@ from engine.domain.ids import event_of_booking, is_booking_id, is_event_id
 from engine.journal.streams import Incoming
 
 Observation = ObservePayment | ObserveCharge | ObserveRefund | ObserveDispute
+Facts = Intent | Return | ChargeFacts | DisputeFacts
+
 #: Stripe's words for a refund that has given nothing back.
 NOT_MADE = frozenset({"failed", "canceled"})
-
-Facts = Intent | Return | ChargeFacts | DisputeFacts
 
 encode_news = msgspec.msgpack.Encoder().encode
 decode_news = msgspec.msgpack.Decoder(list[Observation]).decode
@@ -32,7 +32,8 @@ def of_intent(intent: Intent, refunds: Iterable[Return] | None = None) -> list[O
 
     Args:
         intent: as it stands.
-        refunds: all of it: they show what of its sum others gave back. None if not asked for.
+        refunds: all that it has; they show what of its sum others gave back. None if not
+            asked for.
     """
     taken_minor = None if refunds is None else _taken(intent.booking_id, refunds)
     news: list[Observation] = [

@@ -167,8 +167,9 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
         what they did has to be asked for (`ObserveCharge.taken_minor`).
         """
         refund = self.refund
-        failed = refund is not None and refund.state is RefundState.FAILED
-        return bool(self.counted) or (failed and refund is not None and bool(refund.refund_id))
+        if refund is not None and refund.state is RefundState.FAILED and refund.refund_id:
+            return True
+        return bool(self.counted)
 
     def gone_minor(self, given_back_minor: int) -> int:
         """Return what must have gone back: what succeeded of ours, and what others did.
