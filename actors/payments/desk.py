@@ -80,7 +80,7 @@ class PaymentDesk:
         telling = Telling(owners)
         self._pursuit = Pursuit(stripe, telling, catalogue)
         self._reconciler = Reconciler(stripe, self._pursuit, telling, catalogue, self.take_in)
-        handler = Inbox(stripe, telling)
+        handler = Inbox(stripe, telling, self._pursuit)
         self._consumers = (
             Consumer(streams, PAYMENTS_INBOX, _NAME, handler.handle, meter=meter),
             Consumer(

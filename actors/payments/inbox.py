@@ -6,12 +6,12 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from actors.consumer import Hopeless, RetryLater
-from actors.payments.contract import Stripe, StripeAway, StripeRefused
-from actors.payments.news import Observation, decode_news
-from actors.payments.pursuit import KEY_SECONDS
+from actors.consumer import Hopeless
+from actors.payments.contract import Stripe
+from actors.payments.news import NOT_MADE, Observation, decode_news
+from actors.payments.pursuit import Pursuit, in_words_of_a_consumer
 from actors.telling import Telling
-from engine.domain.commands import ObserveDispute
+from engine.domain.commands import ObserveCharge, ObserveDispute, ObserveRefund
 from engine.domain.ids import event_of_booking, is_booking_id
 from engine.domain.outcomes import Refused
 from engine.journal.streams import Delivery, Incoming
@@ -27,9 +27,10 @@ class Inbox:
     confirms anything.
     """
 
-    def __init__(self, stripe: Stripe, telling: Telling) -> None:
+    def __init__(self, stripe: Stripe, telling: Telling, pursuit: Pursuit) -> None:
         self._stripe = stripe
         self._telling = telling
+        self._pursuit = pursuit
 
     async def handle(self, deliveries: Sequence[Delivery]) -> None:
         """See `actors.consumer.Handler`."""
@@ -54,6 +55,20 @@ class Inbox:
                         subject=outcome.subject,
                     )
                     raise Hopeless(f"{outcome.code}: {outcome.subject or observation.booking_id}")
+            await self._look_closer(event_id, observations)
+
+    async def _look_closer(self, event_id: str, heard: Sequence[Observation]) -> None:
+        """Ask Stripe about the refunds of payments of which its sums do not tell everything.
+
+        That is done after the news was told: a refund that failed may be among it.
+        """
+        about = dict.fromkeys(one.booking_id for one in heard if _is_of_money_back(one))
+        if not about:
+            return
+        for booking in await self._telling.bookings(event_id, list(about)):
+            payment = None if booking is None else booking.payment
+            if booking is not None and payment is not None and payment.doubtful:
+                await self._pursuit.look(booking.booking_id, payment.intent_id)
 
     async def _read(self, delivery: Delivery) -> list[Observation]:
         message = delivery.message
@@ -69,12 +84,13 @@ class Inbox:
         """Return news with the booking that it is about, None if it is not one of ours."""
         if news.booking_id or not isinstance(news, ObserveDispute):
             return news
-        try:
+        with in_words_of_a_consumer():
             intent = await self._stripe.retrieve(news.intent_id)
-        except StripeAway as error:
-            raise RetryLater(error.retry_after_seconds, error.reason) from error
-        except StripeRefused as error:
-            if error.is_ours:
-                raise RetryLater(KEY_SECONDS, f"{error.code}: {error.message}") from error
-            raise Hopeless(f"{error.code}: {error.message}") from error
         return replace(news, booking_id=intent.booking_id) if intent.booking_id else None
+
+
+def _is_of_money_back(news: Observation) -> bool:
+    """Tell whether money went back, or a refund of ours did not."""
+    if isinstance(news, ObserveRefund):
+        return news.status in NOT_MADE
+    return isinstance(news, ObserveCharge)

@@ -3,6 +3,8 @@
 No text of Stripe's own goes into the inbox: it may hold names, addresses and secrets.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 from actors.payments.contract import ChargeFacts, DisputeFacts, Intent, Return, WebhookEvent
@@ -18,12 +20,22 @@ from engine.journal.streams import Incoming
 Observation = ObservePayment | ObserveCharge | ObserveRefund | ObserveDispute
 Facts = Intent | Return | ChargeFacts | DisputeFacts
 
+#: Stripe's words for a refund that has given nothing back.
+NOT_MADE = frozenset({"failed", "canceled"})
+
 encode_news = msgspec.msgpack.Encoder().encode
 decode_news = msgspec.msgpack.Decoder(list[Observation]).decode
 
 
-def of_intent(intent: Intent) -> list[Observation]:
-    """Return what a PaymentIntent tells its booking."""
+def of_intent(intent: Intent, refunds: Iterable[Return] | None = None) -> list[Observation]:
+    """Return what a PaymentIntent tells its booking.
+
+    Args:
+        intent: as it stands.
+        refunds: all that it has; they show what of its sum others gave back. None if not
+            asked for.
+    """
+    taken_minor = None if refunds is None else _taken(intent.booking_id, refunds)
     news: list[Observation] = [
         ObservePayment(
             intent.booking_id,
@@ -46,9 +58,19 @@ def of_intent(intent: Intent) -> list[Observation]:
                 intent.refunded_minor,
                 intent.currency,
                 intent.event_id,
+                taken_minor,
             )
         )
     return news
+
+
+def _taken(booking_id: str, refunds: Iterable[Return]) -> int:
+    """Return what refunds give back that are not ours; one that failed gives nothing."""
+    return sum(
+        one.amount_minor
+        for one in refunds
+        if one.status not in NOT_MADE and not (one.number and one.booking_id == booking_id)
+    )
 
 
 def of_refund(refund: Return) -> list[Observation]:

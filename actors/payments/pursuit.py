@@ -6,13 +6,14 @@ reconciler takes the same steps when an effect or a webhook was lost.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 
 from actors.consumer import Hopeless, RetryLater
 from actors.payments.contract import Intent, Stripe, StripeAway, StripeRefused, Wanted
-from actors.payments.news import Observation, of_intent, of_refund
+from actors.payments.news import NOT_MADE, Observation, of_intent, of_refund
 from actors.telling import Telling
 from engine.domain.commands import ObserveRefund
 from engine.domain.ids import event_of_booking
@@ -37,6 +38,21 @@ log = structlog.get_logger(__name__)
 KEY_SECONDS = 30.0
 
 _OURS = (PaymentAuthorised, PaymentClosing, PaymentGivenUp, PaymentReturning, RefundRequested)
+
+
+@contextmanager
+def in_words_of_a_consumer() -> Iterator[None]:
+    """Have trouble with Stripe or the store be RetryLater or Hopeless."""
+    try:
+        yield
+    except StripeAway as error:
+        raise RetryLater(error.retry_after_seconds, error.reason) from error
+    except StripeRefused as error:
+        if error.is_ours:
+            raise RetryLater(KEY_SECONDS, f"{error.code}: {error.message}") from error
+        raise Hopeless(f"{error.code}: {error.message}") from error
+    except Unavailable as error:
+        raise RetryLater(1.0, str(error)) from error
 
 
 class Pursuit:
@@ -75,18 +91,16 @@ class Pursuit:
             RetryLater: Stripe, the store or the owner is away.
             Hopeless: Stripe refuses what has to be done.
         """
-        try:
+        with in_words_of_a_consumer():
             news = await self._step(unsettled)
-        except StripeAway as error:
-            raise RetryLater(error.retry_after_seconds, error.reason) from error
-        except StripeRefused as error:
-            if error.is_ours:
-                raise RetryLater(KEY_SECONDS, f"{error.code}: {error.message}") from error
-            raise Hopeless(f"{error.code}: {error.message}") from error
-        except Unavailable as error:
-            raise RetryLater(1.0, str(error)) from error
         if news:
             await self.tell(unsettled.booking_id, news)
+
+    async def look(self, booking_id: str, intent_id: str) -> None:
+        """Tell a booking what others gave back of its payment. Raises as `pursue` does."""
+        with in_words_of_a_consumer():
+            news = await self._seen(intent_id)
+        await self.tell(booking_id, news)
 
     async def tell(self, booking_id: str, news: list[Observation]) -> None:
         """Tell the owner of a booking what Stripe says of it. Raises as `pursue` does."""
@@ -136,6 +150,15 @@ class Pursuit:
             )
         )
 
+    async def _seen(self, intent_id: str) -> list[Observation]:
+        """Return where a payment is, and what others gave back of it, whatever became of ours.
+
+        Raises:
+            StripeAway, StripeRefused.
+        """
+        intent = await self._stripe.retrieve(intent_id)
+        return of_intent(intent, await self._stripe.refunds(intent_id))
+
     async def _refund(self, booking_id: str, payment: Payment, refund: Refund) -> list[Observation]:
         """Have money sent back; what Stripe refuses has failed."""
         event_id = event_of_booking(booking_id)
@@ -148,11 +171,13 @@ class Pursuit:
             if error.is_ours:
                 raise
             log.error("refund_refused", booking_id=booking_id, code=error.code)
-            # Perhaps because the money went back another way: the charge tells.
+            # Perhaps because the money went back another way.
             denied = ObserveRefund(booking_id, "", number, "failed", amount_minor, error.code)
-            return [denied, *of_intent(await self._stripe.retrieve(payment.intent_id))]
+            return [denied, *await self._seen(payment.intent_id)]
         if made.status in ("pending", "requires_action"):
             # Repeated, the call gives its first answer: the list says what became of it.
             known = await self._stripe.refunds(payment.intent_id)
             made = next((one for one in known if one.refund_id == made.refund_id), made)
+        if made.status in NOT_MADE:
+            return [*of_refund(made), *await self._seen(payment.intent_id)]
         return of_refund(made)

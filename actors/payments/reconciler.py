@@ -160,7 +160,9 @@ class Reconciler:
         async def step() -> None:
             if not orphan or intent.status == "succeeded":
                 # Money of an orphan is put aside, for an operator.
-                news = of_intent(intent)
+                doubtful = payment is not None and payment.doubtful
+                refunds = await self._stripe.refunds(intent.intent_id) if doubtful else None
+                news = of_intent(intent, refunds)
                 if intent.disputed:
                     disputes = await self._stripe.disputes(intent.intent_id)
                     news += [of_dispute(intent.booking_id, one) for one in reversed(disputes)]

@@ -111,10 +111,9 @@ def _confirmed(state: EventState, record: BookingConfirmed) -> None:
 def _returning(state: EventState, record: PaymentReturning) -> None:
     booking, payment = _paying(state, record.booking_id)
     payment = replace(
-        payment,
+        payment.refunded_next(record.refund),
         state=PaymentState.RETURNING,
         captured_minor=record.captured_minor,
-        refund=record.refund,
     )
     put(state, replace(booking, payment=payment))
 

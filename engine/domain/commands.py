@@ -137,7 +137,8 @@ class ObservePayment(Struct, frozen=True, array_like=True, gc=False, tag="paymen
 class ObserveCharge(Struct, frozen=True, array_like=True, gc=False, tag="charge"):
     """Take note of how much of a captured payment Stripe has given back in all.
 
-    `event` is as in `ObservePayment`.
+    `event` is as in `ObservePayment`. `taken_minor` of it was given back by others, as the
+    list of the refunds shows; None where nobody has looked.
     """
 
     booking_id: str
@@ -146,6 +147,7 @@ class ObserveCharge(Struct, frozen=True, array_like=True, gc=False, tag="charge"
     refunded_minor: int
     currency: str
     event: str | None = None
+    taken_minor: int | None = None
 
 
 class ObserveRefund(Struct, frozen=True, array_like=True, gc=False, tag="refund_seen"):

@@ -125,7 +125,8 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
     refund made at Stripe's own dashboard took (below zero then). `taken_minor` of
     what was refunded went back without our asking. `disputes` are pairs of id and status.
     `earlier` is what was asked for under a key before `refund` was, oldest first, the
-    last REFUNDS_REMEMBERED_MAX.
+    last REFUNDS_REMEMBERED_MAX. `counted` are the sums of our refunds that Stripe counted
+    for a while, until the last of them failed; `refund` left out.
     """
 
     state: PaymentState
@@ -141,6 +142,7 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
     disputes: tuple[tuple[str, str], ...] = ()
     taken_minor: int = 0
     earlier: tuple[Asked, ...] = ()
+    counted: tuple[int, ...] = ()
 
     @property
     def unsettled(self) -> bool:
@@ -152,23 +154,47 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
         """Whether a refund is under way."""
         return self.refund is not None and self.refund.state is RefundState.REQUESTED
 
-    def gone_minor(self, given_back_minor: int) -> int:
-        """Return what must have gone back, a refund of ours that is not over left out.
+    @property
+    def ours_minor(self) -> int:
+        """What went back by refunds of ours."""
+        return self.refunded_minor - self.taken_minor
 
-        Stripe may count that already, or still if it has failed after Stripe had made it:
-        only a sum that is too small for it shows that it does not.
+    @property
+    def doubtful(self) -> bool:
+        """Whether a refund of ours was made and has failed.
+
+        Then Stripe's sum of what was given back does not show all that others gave back:
+        what they did has to be asked for (`ObserveCharge.taken_minor`).
+        """
+        refund = self.refund
+        if refund is not None and refund.state is RefundState.FAILED and refund.refund_id:
+            return True
+        return bool(self.counted)
+
+    def gone_minor(self, given_back_minor: int) -> int:
+        """Return what must have gone back: what succeeded of ours, and what others did.
+
+        Stripe's sum may be of any time, late or early: a refund under way is in it or not,
+        one that has failed after it was made is in it still or not, and nothing shows when it
+        was. So of all that Stripe may have counted of ours at some time the most is left out
+        for which the sum is large enough.
 
         Args:
             given_back_minor: of the charge, in all, as Stripe says.
         """
+        ours_minor = self.ours_minor
+        possible = (one for one in self._counted() if ours_minor < one <= given_back_minor)
+        return given_back_minor - max(possible, default=ours_minor) + ours_minor
+
+    def _counted(self) -> tuple[int, ...]:
+        """Return the sums of our refunds that Stripe may have counted without their success."""
         refund = self.refund
         if refund is None or refund.state is RefundState.SUCCEEDED:
-            return given_back_minor
+            return self.counted
         if not (self.refunding or refund.refund_id):
-            return given_back_minor
-        ours_minor = self.refunded_minor - self.taken_minor + refund.amount_minor
-        counted = given_back_minor >= ours_minor
-        return given_back_minor - (refund.amount_minor if counted else 0)
+            return self.counted
+        sum_minor = self.ours_minor + refund.amount_minor
+        return self.counted if sum_minor in self.counted else (*self.counted, sum_minor)
 
     def asked_under(self, key: str) -> Asked | None:
         """Return what was asked for under a key, None if nothing was."""
@@ -180,11 +206,11 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
         return next((asked for asked in self.earlier if asked.key == key), None)
 
     def refunded_next(self, refund: Refund) -> "Payment":
-        """Return the payment with another refund; what the last one was for is remembered."""
+        """Return the payment with another refund; what is to be known of the last is remembered."""
         last, earlier = self.refund, self.earlier
         if last is not None and last.key:
             earlier = (*earlier, Asked(last.key, last.parts, last.whole))[-REFUNDS_REMEMBERED_MAX:]
-        return replace(self, refund=refund, earlier=earlier)
+        return replace(self, refund=refund, earlier=earlier, counted=self._counted())
 
     def settled(self, refund_id: str) -> "Payment":
         """Return the payment with the refund under way made."""

@@ -187,8 +187,8 @@ def _owed(state: EventState, booking: Booking, now_ms: int) -> tuple[Record, ...
 def observe_charge(state: EventState, command: ObserveCharge, now_ms: int) -> Decision:
     """Take note of money that went back without our asking.
 
-    What our own refunds take is no news. Where the payment's success was not heard of
-    yet, this tells of it, too.
+    What our own refunds take is no news: how they end is told by `observe_refund` alone.
+    Where the payment's success was not heard of yet, this tells of it, too.
     """
     booking = state.bookings.get(command.booking_id)
     if booking is None or booking.payment is None:
@@ -204,7 +204,10 @@ def observe_charge(state: EventState, command: ObserveCharge, now_ms: int) -> De
     captured_minor = payment.captured_minor or (command.captured_minor if records else 0)
     if not captured_minor or command.captured_minor != captured_minor:
         return refused(Refusal.PAYMENT_MISMATCH, "captured")
-    refunded_minor = payment.gone_minor(command.refunded_minor)
+    if command.taken_minor is None:
+        refunded_minor = payment.gone_minor(command.refunded_minor)
+    else:
+        refunded_minor = min(payment.ours_minor + command.taken_minor, captured_minor)
     if refunded_minor > payment.refunded_minor:
         records.append(MoneyTakenBack(booking.booking_id, refunded_minor, now_ms))
     return DONE, tuple(records)

@@ -34,6 +34,8 @@ class Intent:
     refunded_minor: int = 0
     #: Amount and status of each refund of ours, by its number.
     refunds: dict[int, tuple[int, str]] = field(default_factory=dict)
+    #: Numbers of those that could not be made.
+    refused: set[int] = field(default_factory=set)
     dispute: str = ""
 
     @property
@@ -61,12 +63,23 @@ class Intent:
         )
         return (payment, *self.charge()) if self.refunded_minor else (payment,)
 
-    def charge(self) -> News:
+    def charge(self, taken_minor: int | None = None) -> News:
         return (
             ObserveCharge(
-                self.booking_id, self.intent_id, self.captured_minor, self.refunded_minor, "EUR"
+                self.booking_id,
+                self.intent_id,
+                self.captured_minor,
+                self.refunded_minor,
+                "EUR",
+                taken_minor=taken_minor,
             ),
         )
+
+    def refunds_seen(self) -> News:
+        """Return what a look at the intent and at the list of its refunds tells."""
+        ours_minor = sum(amount for amount, status in self.refunds.values() if status != "failed")
+        payment, *_ = self.news()
+        return (payment, *self.charge(self.refunded_minor - ours_minor))
 
     def refund_news(self, number: int) -> News:
         amount_minor, status = self.refunds[number]
@@ -111,11 +124,16 @@ class Intent:
         return True
 
     def refund(self, number: int, amount_minor: int, status: str) -> bool:
-        """Give money back; the same number again is the same refund. False if it cannot be."""
+        """Give money back, False if it cannot be. The same number again has the same answer.
+
+        That is what Stripe makes of an idempotency key, whatever has changed meanwhile.
+        """
         if number in self.refunds:
             return True
         left_minor = self.captured_minor - self.refunded_minor
-        if amount_minor > left_minor or self.dispute not in ("", "won"):
+        unable = amount_minor > left_minor or self.dispute not in ("", "won")
+        if unable or number in self.refused:
+            self.refused.add(number)
             return False
         self.refunds[number] = amount_minor, status
         self.refunded_minor += amount_minor

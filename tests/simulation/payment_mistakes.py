@@ -9,7 +9,7 @@ from engine.domain.booking import TRANSITIONS, Booking, Move
 from engine.domain.commands import ExpireHold, ObservePayment, ObserveRefund
 from engine.domain.decision import Decision
 from engine.domain.outcomes import DONE
-from engine.domain.payment import Payment
+from engine.domain.payment import Payment, Refund
 from engine.domain.records import (
     HoldExpired,
     Record,
@@ -57,6 +57,21 @@ def keep_late_money(patch: pytest.MonkeyPatch) -> None:
 def count_refunds_twice(patch: pytest.MonkeyPatch) -> None:
     """What Stripe has given back for us is taken for what others gave back, too."""
     patch.setattr(Payment, "gone_minor", lambda _payment, given_back_minor: given_back_minor)
+
+
+def forget_what_failed(patch: pytest.MonkeyPatch) -> None:
+    """A sum with a refund that failed is taken for the next one, and for what others did."""
+    honest = Payment.refunded_next
+
+    def forgetful(payment: Payment, refund: Refund) -> Payment:
+        return replace(honest(payment, refund), counted=())
+
+    patch.setattr(Payment, "refunded_next", forgetful)
+
+
+def never_look_closer(patch: pytest.MonkeyPatch) -> None:
+    """A sum is all that Stripe is asked for, also where it cannot tell everything."""
+    patch.setattr(Payment, "doubtful", property(lambda _payment: False))
 
 
 def settle_what_failed(patch: pytest.MonkeyPatch) -> None:

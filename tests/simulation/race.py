@@ -14,7 +14,13 @@ from actors.turn import Turn
 from actors.wire import Answers, Envelope
 from engine.domain.apply import apply, finish_entry
 from engine.domain.booking import Booking
-from engine.domain.commands import CancelEvent, Command, CreateEvent, ObserveRefund
+from engine.domain.commands import (
+    CancelEvent,
+    Command,
+    CreateEvent,
+    ObserveCharge,
+    ObserveRefund,
+)
 from engine.domain.outcomes import Outcome, Refused
 from engine.domain.payment import PaymentState, Refund
 from engine.domain.records import (
@@ -77,6 +83,7 @@ class Race:
         self._ended_at_ms: dict[str, int] = {}
         self._killings = self.rng.choice([0.0, 0.0, 0.05])
         self._losses = self.rng.choice([0.0, 0.1, 0.5])
+        self._refunds_fail = self.rng.choice([0.2, 0.8])
         self._away_ms = self.rng.choice([3, 1_000, 60_000])
         self._manual = self.rng.random() < 0.2
         capacity, self.customers = self.rng.choice([(2, 2), (2, 3), (3, 3), (4, 3)])
@@ -148,6 +155,8 @@ class Race:
     def _told(self, command: Command, outcome: Outcome) -> None:
         if isinstance(outcome, Refused):
             self.refusals.append((command, outcome))
+        elif isinstance(command, ObserveCharge | ObserveRefund):
+            self._look_closer(command)
 
     def _wake(self, at_ms: int) -> None:
         if self._turn_at_ms != at_ms:
@@ -246,6 +255,14 @@ class Race:
         elif payment.state is not PaymentState.RETURNING:
             self.ask_stripe(intent.news)
 
+    def _look_closer(self, told: ObserveCharge | ObserveRefund) -> None:
+        """Ask what Stripe's sum does not show, as `actors.payments.inbox` does."""
+        payment = self.state.bookings[told.booking_id].payment
+        asked = isinstance(told, ObserveCharge) and told.taken_minor is not None
+        if payment is not None and payment.doubtful and not asked:
+            self.seen["looked closer"] += 1
+            self.ask_stripe(self.intents[told.booking_id].refunds_seen)
+
     def intent(self, booking: Booking) -> Intent:
         """Return the intent of a booking, opened now if it was not before."""
         if booking.booking_id not in self.intents:
@@ -263,19 +280,21 @@ class Race:
     def _refund(self, intent: Intent, refund: Refund) -> News:
         amount_minor, number = refund.amount_minor, refund.number
         new = number not in intent.refunds
-        status = self.rng.choice(["succeeded", "succeeded", "pending"])
+        status = self.rng.choice(["succeeded", "pending"])
         if not intent.refund(number, amount_minor, status):
             failed = ObserveRefund(intent.booking_id, "", number, "failed", amount_minor, "refused")
-            return (failed, *intent.news())
+            return (failed, *intent.refunds_seen())
         if new:
             self.publish(intent.charge())
             self.publish(intent.refund_news(number))
             if status == "pending":
-                self.soon(lambda: self._end_refund(intent, number), 60_000)
+                ends_ms = self.rng.choice([2_000, 60_000])
+                self.soon(lambda: self._end_refund(intent, number), ends_ms)
         return intent.refund_news(number)
 
     def _end_refund(self, intent: Intent, number: int) -> None:
-        intent.end_refund(number, "failed" if self.rng.random() < 0.2 else "succeeded")
+        fails = self.rng.random() < self._refunds_fail
+        intent.end_refund(number, "failed" if fails else "succeeded")
         self.publish(intent.refund_news(number))
 
     def publish(self, news: News) -> None:
@@ -297,4 +316,6 @@ class Race:
         for booking_id_ in list(self.state.unsettled):
             self.pursue(booking_id_)
         for intent in self.intents.values():
-            self.ask_stripe(intent.news)
+            payment = self.state.bookings[intent.booking_id].payment
+            doubtful = payment is not None and payment.doubtful
+            self.ask_stripe(intent.refunds_seen if doubtful else intent.news)

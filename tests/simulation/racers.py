@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from engine.domain.booking import SHARE, Booking, Share
+from engine.domain.booking import SHARE, Booking, Share, Status
 from engine.domain.commands import Caller, OpenPayment, ReleaseHold, RequestRefund
 from engine.domain.outcomes import Granted, Outcome, PaymentShown
 from engine.domain.payment import Part, PaymentState, RefundState
@@ -16,7 +16,8 @@ from tests.unit.engine.domain.given import ORGANIZER, hold
 
 #: Holds one customer asks for until one is granted.
 _TRIES = 8
-#: Looks at a payment that is being opened: about 10 s, less than a hold waits for Stripe.
+#: Looks at a payment that is being opened: about 10 s, less than a hold waits for Stripe. And at
+#: a refund: longer than it can take.
 _LOOKS = 100
 
 
@@ -90,7 +91,7 @@ class Buyer:
             self._pay(booking, attempts=1)
         elif how == "processing":
             race.at(race.moment(booking.booking_id), lambda: self._arrives(intent))
-        elif self._rng.random() < 0.2:
+        elif self._rng.random() < 0.4:
             race.soon(lambda: After(race, intent).happens(), 60_000)
 
     def _arrives(self, intent: Intent) -> None:
@@ -111,7 +112,15 @@ class After:
 
     def happens(self) -> None:
         what = self._race.rng.choice(
-            [self._refund, self._refund_a_part, self._by_hand, self._by_hand_in_part, self._dispute]
+            [
+                self._refund,
+                self._refund_and_again,
+                self._refund_and_again,
+                self._refund_a_part,
+                self._by_hand,
+                self._by_hand_in_part,
+                self._dispute,
+            ]
         )
         what()
 
@@ -119,9 +128,22 @@ class After:
         command = RequestRefund(self._intent.booking_id, ORGANIZER, parts)
         self._race.tell(command, _whatever)
 
+    def _refund_and_again(self) -> None:
+        self._refund()
+        self._race.soon(lambda: self._once_it_failed(_LOOKS), 1_000)
+
+    def _once_it_failed(self, looks: int) -> None:
+        """Give a part back, or all of it by hand, when a refund that was made has failed."""
+        race = self._race
+        booking = race.state.bookings[self._intent.booking_id]
+        failed = any(status == "failed" for _, status in self._intent.refunds.values())
+        if failed and booking.status is Status.REFUND_DENIED:
+            race.seen["again after a refund failed"] += 1
+            race.rng.choice([self._refund_a_part, self._refund_a_part, self._by_hand])()
+        elif looks:
+            race.soon(lambda: self._once_it_failed(looks - 1), 2_000)
+
     def _refund_a_part(self) -> None:
-        if self._refund_has_failed():
-            return
         self._refund((Part("ga", 1),))
         if self._race.rng.random() < 0.5:
             self._by_hand_in_part()
@@ -133,19 +155,9 @@ class After:
         self._give_back(500)
 
     def _give_back(self, amount_minor: int) -> None:
-        if self._refund_has_failed():
-            return
         if amount_minor and self._intent.refund_by_hand(amount_minor):
             self._race.seen["refunds by hand"] += 1
             self._race.publish(self._intent.charge())
-
-    def _refund_has_failed(self) -> bool:
-        """Tell whether a refund of ours was made and has failed since.
-
-        Stripe's sum for a charge, heard late, does not tell that from what is given back next
-        by hand or in part: see `Payment.gone_minor`.
-        """
-        return any(status == "failed" for _, status in self._intent.refunds.values())
 
     def _dispute(self) -> None:
         if self._intent.dispute_it():

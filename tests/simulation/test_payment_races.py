@@ -44,6 +44,7 @@ def test_of_payment_and_expiry_exactly_one_wins(start: int) -> None:
         "HoldExpired": 300,
         "RefundSettled": 50,
         "RefundFailed": 4,
+        "again after a refund failed": 3,
         "MoneyTakenBack": 20,
         "DisputeNoted": 10,
         "CallingOff": 30,
@@ -73,6 +74,8 @@ def run_races(races: int) -> None:
         (mistakes.confirm_without_looking, {"I1"}),
         (mistakes.keep_late_money, {"I7", "I9"}),
         (mistakes.count_refunds_twice, {"I7"}),
+        (mistakes.forget_what_failed, {"I7"}),
+        (mistakes.never_look_closer, {"I7"}),
         (mistakes.settle_what_failed, {"I7"}),
     ],
 )

@@ -143,6 +143,14 @@ class FakeStripe:
         failure = f"ch_{self._charges}"
         return self._change(intent_id, status="requires_payment_method", failure=failure)
 
+    def give_back(self, intent_id: str, amount_minor: int) -> Intent:
+        """Give money back by hand, at Stripe's dashboard."""
+        made, intent = self._made.setdefault(intent_id, []), self._intent(intent_id)
+        refund_id = f"re_{len(made) + 1}_{intent_id}"
+        by_hand = Return(refund_id, "succeeded", amount_minor, intent.currency, intent_id, "", "")
+        made.insert(0, by_hand)
+        return self._change(intent_id, refunded_minor=intent.refunded_minor + amount_minor)
+
     def dispute(self, intent_id: str) -> DisputeFacts:
         """Ask one's bank for the money of a payment."""
         intent = self._change(intent_id, disputed=True)
@@ -166,7 +174,7 @@ class FakeStripe:
         """Say what became of the newest refund."""
         made = self._made[intent_id]
         made[0] = replace(made[0], status=status, reason=reason)
-        if status == "failed":
+        if status in ("failed", "canceled"):
             left_minor = self.intents[intent_id].refunded_minor - made[0].amount_minor
             self._change(intent_id, refunded_minor=left_minor)
         return made[0]

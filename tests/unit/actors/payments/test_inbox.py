@@ -27,7 +27,7 @@ FOREIGN = Intent("pi_9", "succeeded", 1, 1, "EUR", "", "", "")
 
 
 def inbox(desk: Desk) -> Inbox:
-    return Inbox(desk.perishing.before(desk.stripe), desk.telling)
+    return Inbox(desk.perishing.before(desk.stripe), desk.telling, desk.pursuit)
 
 
 def told(facts: object) -> Delivery:
@@ -160,6 +160,110 @@ async def test_an_owner_that_is_gone_is_waited_for() -> None:
     desk.owners.instead = None
     await inbox(desk).handle([success])
     assert desk.booking().status is Status.CONFIRMED
+
+
+# -- money that goes back --------------------------------------------------------------
+
+
+def of_charge(intent: Intent) -> Delivery:
+    """Return the webhook that tells of a charge as it is now."""
+    return told(
+        ChargeFacts(
+            "ch_1",
+            intent.intent_id,
+            intent.booking_id,
+            intent.event_id,
+            intent.received_minor,
+            intent.refunded_minor,
+            "EUR",
+        )
+    )
+
+
+async def refund_failed(desk: Desk) -> tuple[str, list[Delivery]]:
+    """Have a refund of everything be made and fail; return the intent, and webhooks of it."""
+    intent_id = await desk.paid()
+    desk.stripe.patient = True
+    desk.refund()
+    await desk.pursuit.handle(desk.effects())
+    charge = of_charge(desk.intent())
+    return intent_id, [charge, told(desk.stripe.settle(intent_id, "failed", "lost"))]
+
+
+async def test_a_late_sum_with_a_refund_that_failed_settles_no_other() -> None:
+    desk = Desk()
+    _, (charge, failed) = await refund_failed(desk)
+    await inbox(desk).handle([failed])
+    desk.refund(ga=1)
+    await desk.pursuit.handle(desk.effects())
+
+    await inbox(desk).handle([charge])
+
+    assert desk.booking().status is Status.REFUND_REQUESTED
+    await inbox(desk).handle([told(desk.stripe.settle("pi_1", "succeeded")), charge])
+    assert desk.booking().status is Status.CONFIRMED
+    assert desk.booking().payment.refunded_minor == desk.intent().refunded_minor == 4_500
+
+
+@pytest.mark.parametrize("by_hand_minor", [500, 9_000])
+@pytest.mark.parametrize("failed_first", [True, False])
+async def test_what_is_given_back_by_hand_after_a_refund_failed_is_asked_for(
+    by_hand_minor: int, failed_first: bool
+) -> None:
+    desk = Desk()
+    intent_id, (_, failed) = await refund_failed(desk)
+    charge = of_charge(desk.stripe.give_back(intent_id, by_hand_minor))
+
+    for one in [failed, charge] if failed_first else [charge, failed]:
+        await inbox(desk).handle([one])
+
+    assert desk.booking().payment.taken_minor == by_hand_minor
+    whole = by_hand_minor == 9_000
+    assert desk.booking().status is (Status.REFUNDED if whole else Status.REFUND_DENIED)
+
+
+async def test_nothing_is_asked_for_while_no_refund_has_failed() -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    desk.refund(ga=1)
+    await desk.pursuit.handle(desk.effects())
+    calls = len(desk.stripe.calls)
+
+    await inbox(desk).handle([of_charge(desk.stripe.give_back(intent_id, 500))])
+
+    assert desk.booking().payment.taken_minor == 500
+    assert len(desk.stripe.calls) == calls
+
+
+@pytest.mark.parametrize("step", range(8))
+async def test_killed_while_it_asks_it_asks_again(step: int) -> None:
+    desk = Desk()
+    intent_id, (_, failed) = await refund_failed(desk)
+    desk.stripe.give_back(intent_id, 9_000)
+    desk.perishing.at = desk.perishing.calls + step
+    with pytest.raises(Killed):
+        await inbox(desk).handle([failed])
+    desk.perishing.at = None
+    desk.restart()
+
+    await inbox(desk).handle([failed])
+
+    assert desk.booking().status is Status.REFUNDED
+
+
+async def test_with_stripe_away_it_asks_later() -> None:
+    desk = Desk()
+    intent_id, (_, failed) = await refund_failed(desk)
+    desk.stripe.give_back(intent_id, 9_000)
+    desk.stripe.away = True
+    with pytest.raises(RetryLater):
+        await inbox(desk).handle([failed])
+    assert desk.booking().status is Status.REFUND_DENIED, "that was told"
+    desk.stripe.away = False
+
+    await inbox(desk).handle([failed])
+
+    assert desk.booking().status is Status.REFUNDED
 
 
 # -- disputes --------------------------------------------------------------------------

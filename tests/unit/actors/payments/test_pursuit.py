@@ -122,6 +122,22 @@ async def test_a_refund_that_stripe_refuses_is_denied_with_its_code(code: str) -
     assert desk.sale.counts() == (8, 0, 2)
 
 
+@pytest.mark.parametrize("status", ["failed", "canceled"])
+async def test_what_others_gave_back_is_looked_at_when_a_refund_has_failed(status: str) -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    desk.stripe.patient = True
+    desk.refund()
+    await desk.pursuit.handle(desk.effects())
+    desk.stripe.settle(intent_id, status)
+    desk.stripe.give_back(intent_id, 9_000)
+
+    await desk.pursuit.pursue(desk.unsettled())
+
+    assert desk.booking().status is Status.REFUNDED
+    assert desk.booking().payment.taken_minor == 9_000
+
+
 async def test_an_effect_that_comes_twice_finds_nothing_to_do() -> None:
     desk = Desk()
     await desk.paid()

@@ -100,6 +100,23 @@ async def test_a_dispute_that_no_webhook_told_of_is_found_and_followed_to_its_en
     assert desk.stripe.calls.count("disputes") == asked, "it is over: nobody asks again"
 
 
+async def test_money_given_back_by_hand_is_found_though_a_refund_of_it_had_failed() -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    desk.stripe.patient = True
+    desk.refund()
+    await desk.pursuit.handle(desk.effects())
+    desk.stripe.settle(intent_id, "failed")
+    await desk.pursuit.pursue(desk.unsettled())
+    desk.stripe.give_back(intent_id, 9_000)
+
+    report = await reconciling(desk).run(0)
+
+    assert [repair.after.split(",")[0] for repair in report.repairs] == ["REFUNDED"]
+    assert desk.booking().payment.taken_minor == 9_000
+    assert (await reconciling(desk).run(0)).repairs == []
+
+
 async def test_an_expired_hold_is_closed_without_its_effect() -> None:
     desk = Desk()
     await desk.opened()

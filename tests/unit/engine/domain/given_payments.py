@@ -71,11 +71,20 @@ AUTHORISED = said("requires_capture")
 
 
 def charged(
-    refunded_minor: int, customer: str = "ann", *, captured_minor: int = PRICE_MINOR
+    refunded_minor: int,
+    customer: str = "ann",
+    *,
+    captured_minor: int = PRICE_MINOR,
+    taken_minor: int | None = None,
 ) -> ObserveCharge:
     """Return what Stripe says of a charge of which so much has been given back in all."""
     return ObserveCharge(
-        booking_id(customer), intent_of(customer), captured_minor, refunded_minor, "EUR"
+        booking_id(customer),
+        intent_of(customer),
+        captured_minor,
+        refunded_minor,
+        "EUR",
+        taken_minor=taken_minor,
     )
 
 

@@ -38,6 +38,8 @@ class Till:
     by_others: int = 0
     kept: int = 0
     refunds: list[NaiveRefund] = field(default_factory=list)
+    #: What Stripe counted of ours, with a refund in it that failed afterwards.
+    once: list[int] = field(default_factory=list)
     disputes: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -159,6 +161,7 @@ class NaiveRefunds(NaiveSale):
             return refused("payment_mismatch", "amount")
         if refund.state == "succeeded" and news.status == "failed":
             refund.state, refund.id = "failed", news.refund_id
+            till.once.append(till.by_us)
             till.by_us -= refund.amount
             till.kept += refund.amount
         elif refund.state == "requested" and news.status == "succeeded":
@@ -166,6 +169,8 @@ class NaiveRefunds(NaiveSale):
             self.owes(booking, till, now)
         elif refund.state == "requested" and news.status in ("failed", "canceled"):
             refund.state, refund.id = "failed", news.refund_id
+            if refund.id:
+                till.once.append(till.by_us + refund.amount)
             self.is_not_refunded(booking, till, refund, now)
         return ("done",)
 
@@ -218,12 +223,13 @@ class NaiveRefunds(NaiveSale):
         if news.captured_minor != till.price:
             return refused("payment_mismatch", "captured")
         gone = news.refunded_minor
-        last = till.refunds[-1] if till.refunds else None
-        open_refund = last is not None and (
-            last.state == "requested" or (last.state == "failed" and last.id)
-        )
-        if open_refund and gone >= till.by_us + last.amount:
-            gone -= last.amount
+        ours = [till.by_us, *till.once]
+        if till.refunding:
+            ours.append(till.by_us + till.refunds[-1].amount)
+        if news.taken_minor is not None:
+            gone = min(till.by_us + news.taken_minor, till.price)
+        elif gone > till.by_us:
+            gone += till.by_us - max(sum_ for sum_ in ours if sum_ <= gone)
         self.there_was_money(booking, till, news.intent_id, now)
         if gone > till.back:
             self.is_taken(booking, till, gone, now)

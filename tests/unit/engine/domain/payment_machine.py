@@ -246,13 +246,27 @@ class PaymentMachine(SaleMachine):
             )
         )
 
-    @rule(command=SaleMachine.placed, back=BACK, intent_id=INTENTS, off_by=OFF_BY)
+    @rule(
+        command=SaleMachine.placed,
+        back=BACK,
+        intent_id=INTENTS,
+        off_by=OFF_BY,
+        taken=st.sampled_from((None, None, None, 0, 500)),
+    )
     def hear_of_the_charge(
-        self, command: PlaceHold, back: int | None, intent_id: str, off_by: int
+        self,
+        command: PlaceHold,
+        back: int | None,
+        intent_id: str,
+        off_by: int,
+        taken: int | None = None,
     ) -> None:
         price = self.price(command)
         gone = price if back is None else min(back, price)
-        self.tell(ObserveCharge(command.booking_id, intent_id, price + off_by, gone, "EUR"))
+        captured = price + off_by
+        self.tell(
+            ObserveCharge(command.booking_id, intent_id, captured, gone, "EUR", taken_minor=taken)
+        )
 
     @rule(
         command=SaleMachine.placed,
