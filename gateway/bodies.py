@@ -44,9 +44,31 @@ from gateway.problems import FieldError, Problem
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 SeatName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 SeatNames = Annotated[list[SeatName], Field(min_length=1, max_length=SEATS_PER_ITEM_MAX)]
-#: One line: it ends up in subjects of mails, on tickets and in calendars.
+
+#: One line, and several.
+ONE_LINE, LINES = r"^[^\x00-\x1f\x7f]+$", r"^[^\x00-\x08\x0b-\x1f\x7f]+$"
+
+
+def as_sent(pattern: str) -> BeforeValidator:
+    """Return what holds a text against its pattern before blanks around it are cut off.
+
+    So the document says: some control characters count as blanks, and would go unseen.
+    """
+    matches = re.compile(pattern).search
+
+    def matched(value: object) -> object:
+        if isinstance(value, str) and not matches(value):
+            raise ValueError("is empty or has control characters")
+        return value
+
+    return BeforeValidator(matched)
+
+
+#: It ends up in subjects of mails, on tickets and in calendars.
 ShortText = Annotated[
-    str, StringConstraints(max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]+$")
+    str,
+    StringConstraints(max_length=200, strip_whitespace=True, pattern=ONE_LINE),
+    as_sent(ONE_LINE),
 ]
 Capacity = Annotated[int, Field(strict=True, ge=1, le=CAPACITY_MAX)]
 Price = Annotated[int, Field(strict=True, ge=0, le=PRICE_MINOR_MAX)]

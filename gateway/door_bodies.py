@@ -13,16 +13,15 @@ from pydantic import (
 )
 
 from engine.limits import MANIFEST_MAX, OFFLINE_SCANS_MAX
-from gateway.bodies import Body, Moment, form, of_validation
+from gateway.bodies import ONE_LINE, Body, Moment, as_sent, form, of_validation
 
 #: Whatever a camera makes of a code: a foreign one may be long.
 _Code = Annotated[str, StringConstraints(min_length=1, max_length=1_024)]
 #: Printable: it is shown to whoever stands at another gate.
 _Gate = Annotated[
     str,
-    StringConstraints(
-        min_length=1, max_length=64, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]+$"
-    ),
+    StringConstraints(min_length=1, max_length=64, strip_whitespace=True, pattern=ONE_LINE),
+    as_sent(ONE_LINE),
 ]
 _Nonce = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,128}$")]
 

@@ -15,6 +15,7 @@ from engine.limits import (
     LIST_MAX,
 )
 from gateway.auth import Principal
+from gateway.bodies import LINES, as_sent
 from gateway.problems import Problem
 from gateway.routes.common import EVENT_ID_FORM, KNOWING, READING, Admin, TheService, problems
 from gateway.service import Service
@@ -30,8 +31,9 @@ Reason = Annotated[
         min_length=1,
         max_length=CONTROLS_REASON_LENGTH_MAX,
         strip_whitespace=True,
-        pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]+$",
+        pattern=LINES,
     ),
+    as_sent(LINES),
 ]
 
 

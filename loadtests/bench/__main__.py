@@ -41,7 +41,6 @@ from loadtests.bench.rounds import DoorsPlan, GrowthPlan, OfferedPlan, PaymentsP
 from loadtests.crowd import LoadFailed
 
 _FULL = Plan(
-    apart=True,
     rounds=5,
     seconds=2.0,
     warmup_seconds=0.7,
@@ -55,7 +54,6 @@ _FULL = Plan(
     growth=GrowthPlan(rounds=3, events=(1, 8, 64), connections=1_024),
 )
 _QUICK = Plan(
-    apart=False,
     rounds=1,
     seconds=0.4,
     warmup_seconds=0.2,
@@ -67,6 +65,7 @@ _QUICK = Plan(
     doors=DoorsPlan(rounds=1, tickets=6_000),
     offered=OfferedPlan(512, (0.5, 10.0)),
     growth=GrowthPlan(rounds=1, events=(1, 4), connections=64),
+    apart=False,
 )
 _IN_PROCESS = ("decisions", "replay", "memory", "snapshot_stall", "recovery")
 

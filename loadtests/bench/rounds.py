@@ -84,7 +84,6 @@ class GrowthPlan(Struct, frozen=True):
 class Plan(Struct, frozen=True):
     """How much is measured. `apart`: each round and each part has services of its own."""
 
-    apart: bool
     rounds: int
     seconds: float
     warmup_seconds: float
@@ -94,6 +93,7 @@ class Plan(Struct, frozen=True):
     doors: DoorsPlan
     offered: OfferedPlan
     growth: GrowthPlan
+    apart: bool = True
 
     @property
     def steps(self) -> int:

@@ -22,7 +22,7 @@ async def assert_refused(onsale: InProcess, body: object) -> list[str]:
     return [error["pointer"] for error in problem["errors"]]
 
 
-NOT_A_NAME = ["", " \t ", "x" * 201, "a\x00b", "a\nb", 7, None, True, ["x"], {"x": 1}]
+NOT_A_NAME = ["", " \t ", "x" * 201, "a\x00b", "a\nb", "\x0ba", 7, None, True, ["x"], {"x": 1}]
 NOT_A_TIME = [
     0, 4_000_000_000, "4000000000", True, [], "", "soon", "2096-03-01", "2096-03-01T19:00Z",
     "2096-03-01 19:00:00Z", "2096-03-01T19:00:00", "2096-02-30T19:00:00Z", "2096-13-01T19:00:00Z",

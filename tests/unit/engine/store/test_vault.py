@@ -19,7 +19,8 @@ def test_the_same_is_never_sealed_the_same() -> None:
     sealed = {vault.seal_contact(ANN) for _ in range(20)}
     assert len(sealed) == 20
     for one in sealed:
-        assert b"ann" not in one.lower()
+        # Three letters come about by chance in what is sealed.
+        assert b"example" not in one.lower()
 
 
 def test_every_key_opens_and_the_newest_seals() -> None:
