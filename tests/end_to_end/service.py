@@ -195,7 +195,7 @@ class Service:
             while True:
                 owner = await self.owner(event_id)
                 # A claim outlives the claimant: the one that is named may be dead already.
-                if owner is not None and owner.pid in self.processes():
+                if owner is not None and "ray::" in command_line(owner.pid):
                     os.kill(owner.pid, signal.SIGKILL)
                     return owner
                 await asyncio.sleep(_POLL_SECONDS)
