@@ -48,6 +48,9 @@ log = structlog.get_logger(__name__)
 #: Longest sleep of an owner without work, seconds: it looks for a newer owner then.
 _TICK_SECONDS = 5.0
 
+#: How long it is waited for a task that was told to end, before it is told again, seconds.
+_INSIST_SECONDS = 1.0
+
 #: The state between two turns, and what is free in it.
 _Picture = tuple[Capture, Availability | None]
 
@@ -164,9 +167,10 @@ class EventOwner:
     async def stop(self) -> None:
         """End without ceremony; everything that was answered is in the journal."""
         for task in (self._snapshot, self._life):
-            if task is not None:
+            while task is not None and not task.done():
+                # Again and again: libraries lose one that comes together with a timeout.
                 task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await asyncio.wait([task], timeout=_INSIST_SECONDS)
         self._dismiss(Recovering())
 
     # -- one life ------------------------------------------------------------------

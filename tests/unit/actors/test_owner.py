@@ -53,6 +53,29 @@ async def test_starting_twice_claims_once(stage) -> None:
     assert await stage.journal().head() == Position(1, 0)
 
 
+async def test_it_ends_though_a_library_loses_its_cancellation(stage, monkeypatch) -> None:
+    monkeypatch.setattr(owner_module, "_INSIST_SECONDS", 0.01)
+    owner = stage.owner()
+    cancelled = 0
+
+    async def loses_one(*_: object) -> list:
+        nonlocal cancelled
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled += 1
+            if cancelled > 1:
+                raise
+        return []
+
+    monkeypatch.setattr(owner._intake, "take", loses_one)
+    owner.start()
+    await until(lambda: owner.phase is Phase.SERVING)
+    async with asyncio.timeout(10):
+        await owner.stop()
+    assert cancelled == 2
+
+
 async def test_a_recovering_owner_says_so_and_decides_nothing(stage) -> None:
     await stage.crash(await stage.on_sale())
     stage.store.away = True
