@@ -28,6 +28,8 @@ from tests.stripe_sandbox import API_KEY, WEBHOOK_SECRET, ask
 from tests.unit.engine.domain.given import replayed
 
 _PATIENCE_SECONDS = 60.0
+#: It is about the last hour: the events of all drills before are woken for it, one by one.
+_RECONCILED_SECONDS = 300.0
 _POLL_SECONDS = 0.05
 
 
@@ -163,7 +165,7 @@ class Till:
     async def reconciled(self) -> dict[str, Any]:
         """Have everything compared with Stripe, and return the report."""
         path = "payments/reconcile?since_hours=1"
-        answer = await self._insist(lambda: self._post(path, "admin", "root"))
+        answer = await self._insist(lambda: self._post(path, "admin", "root"), _RECONCILED_SECONDS)
         assert answer.status_code == 200, answer.text
         report: dict[str, Any] = answer.json()
         return report
@@ -226,9 +228,11 @@ class Till:
             **({} if body is None else {"json": body}),
         )
 
-    async def _insist(self, request: Callable[[], Any]) -> httpx.Response:
+    async def _insist(
+        self, request: Callable[[], Any], seconds: float = _PATIENCE_SECONDS
+    ) -> httpx.Response:
         """Ask until there is an answer that is one."""
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(seconds):
             while True:
                 try:
                     answer: httpx.Response = await request()
