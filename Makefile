@@ -29,7 +29,7 @@ fix: .venv/.ready
 
 ## make drill: the slow fault drills
 drill: .venv/.ready
-	$(BIN)/python -m pytest -m drill tests/end_to_end $(ARGS)
+	ONSALE_DRILL_IDLE_SECONDS=600 $(BIN)/python -m pytest -m drill tests/end_to_end $(ARGS)
 
 ## make simulate: many seeds of the simulation and long property tests
 simulate: .venv/.ready
