@@ -6,8 +6,6 @@ from actors.wire import Health
 
 #: What the warden calls the payment desk, beside the ids of events.
 DESK = "payments"
-
-
 _BACK_OFFICE = "back-office:"
 
 

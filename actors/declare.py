@@ -304,54 +304,35 @@ _SPREAD: Any = {
     "label_selector": {label: f"!{value}" for label, value in NO_ACTORS.items()},
 }
 
-#: One owner for each event.
-_Owner: Any = _remote(
-    # An owner's work is short turns; a CPU reserved for each would allow two on this machine.
-    num_cpus=0,
-    # An owner rebuilds itself from the journal, as often as it takes.
-    max_restarts=-1,
-    # The gateway repeats what was not answered; Ray must not do so behind its back.
-    max_task_retries=0,
-    # Calls that wait for their turn at once; the inbox bounds what they carry.
-    max_concurrency=1_000,
+#: How an actor lives that the service needs: each takes up its work again by itself.
+_LASTING: Any = {
+    # Its work is short turns and waiting; a CPU reserved for each would allow two on two cores.
+    "num_cpus": 0,
+    # It rebuilds itself, or is handed again what it had in hand, as often as it takes.
+    "max_restarts": -1,
+    # Whoever asks repeats what was not answered; Ray must not do so behind their back.
+    "max_task_retries": 0,
     # It outlives the gateway that touched it first.
-    lifetime="detached",
-    namespace=NAMESPACE,
+    "lifetime": "detached",
+    "namespace": NAMESPACE,
     # A task event for each batch would cost as much as the batch.
-    enable_task_events=False,
+    "enable_task_events": False,
     **_SPREAD,
-)(OwnerActor)
+}
 
-#: One for the whole cluster.
-_Warden: Any = _remote(
-    # It asks and waits.
-    num_cpus=0,
-    # Without it, a frozen owner stays frozen.
-    max_restarts=-1,
-    # It has no calls that matter.
-    max_task_retries=0,
-    max_concurrency=10,
-    lifetime="detached",
-    namespace=NAMESPACE,
-    enable_task_events=False,
-    **_SPREAD,
-)(WardenActor)
+#: One owner for each event. Its inbox bounds what the calls carry that wait for their turn.
+_Owner: Any = _remote(max_concurrency=1_000, **_LASTING)(OwnerActor)
 
-#: One for the whole cluster: Stripe's limits are those of the account.
-_Payments: Any = _remote(
-    # It waits for Stripe and for owners.
-    num_cpus=0,
-    # What it had in hand is handed out again.
-    max_restarts=-1,
-    # The gateway says "try again", under the same key.
-    max_task_retries=0,
-    # Buyers who wait for Stripe at once.
-    max_concurrency=1_000,
-    lifetime="detached",
-    namespace=NAMESPACE,
-    enable_task_events=False,
-    **_SPREAD,
-)(PaymentActor)
+#: One for the whole cluster: without it, a frozen owner stays frozen.
+_Warden: Any = _remote(max_concurrency=10, **_LASTING)(WardenActor)
+
+#: One for the whole cluster: Stripe's limits are those of the account. So many buyers may wait
+#: for Stripe at once.
+_Payments: Any = _remote(max_concurrency=1_000, **_LASTING)(PaymentActor)
+
+#: Tickets, messages, announcements: each process has a share of the partitions, and is at work
+#: when nobody buys; see `BackOfficeActor`.
+_BackOffice: Any = _remote(max_concurrency=10, **_LASTING)(BackOfficeActor)
 
 #: Ends a process that answers nothing, not even Ray: on its own node, by its number.
 KillOnNode: Any = _remote(
@@ -360,20 +341,6 @@ KillOnNode: Any = _remote(
     max_retries=0,
 )(_kill_on_this_node)
 
-
-#: Tickets, messages, announcements: each process has a share of the partitions.
-_BackOffice: Any = _remote(
-    # It is at work when nobody buys; see `BackOfficeActor`.
-    num_cpus=0,
-    # What it had in hand is handed out again.
-    max_restarts=-1,
-    max_task_retries=0,
-    max_concurrency=10,
-    lifetime="detached",
-    namespace=NAMESPACE,
-    enable_task_events=False,
-    **_SPREAD,
-)(BackOfficeActor)
 
 #: Replays an event's journal away from gateways and owners: it takes seconds of a core.
 AuditEvent: Any = _remote(

@@ -82,10 +82,9 @@ class EventState:
     `event` is None until the event was created; it takes holds from `opens_at_ms` until
     before `closes_at_ms`, unless `paused`. `placed` are the ids of all `bookings` in the
     order of their placement, and `captures` want each booking that is about to be replaced.
-    `expiries` is a heap of
-    instants and `expiring_at` the bookings of each, because the holds of one turn expire
-    at one instant. The last booking of the first instant always still expires; elsewhere
-    there may be some that no longer do. `units_of` says how many units
+    `expiries` is a heap of instants and `expiring_at` the bookings of each, because the holds
+    of one turn expire at one instant. The last booking of the first instant always still
+    expires; elsewhere there may be some that no longer do. `units_of` says how many units
     each customer holds or has bought, and is kept only where the event limits it.
     `held_units` and `sold_units` are counted by booking, so that they check the stocks,
     which are counted by line. `unsettled` are the bookings whose payment waits for Stripe;

@@ -11,13 +11,13 @@ from engine.journal.connect import connect
 from engine.journal.embedded import EmbeddedStore
 from engine.journal.scripts import APPEND, FINISH, REST
 from engine.journal.stream_scripts import BURY, HOLD, LAG, REPLAY, TRIM
+from loadtests.peers.postgres import programs
 from tests.contract.rigs import MemoryRig, RedisRig, Rig
 from tests.contract.store_rigs import (
     PostgresRig,
     PostgresServer,
     SqliteRig,
     StoreRig,
-    postgres_programs,
     running_postgres,
 )
 from tests.contract.stream_rigs import MemoryStreamRig, RedisStreamRig, StreamRig
@@ -56,10 +56,10 @@ def stream_rig(request: pytest.FixtureRequest) -> StreamRig:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """The PostgreSQL of the whole run; each test has a database of its own."""
-    programs = postgres_programs()
-    if programs is None:
+    installed = programs()
+    if installed is None:
         pytest.skip("no PostgreSQL server is installed: neither initdb nor postgres was found")
-    with running_postgres(programs) as server:
+    with running_postgres(installed) as server:
         yield server
 
 

@@ -223,18 +223,6 @@ class PostgresServer:
             )
 
 
-def postgres_programs() -> Path | None:
-    """Return where `initdb` and `postgres` are, if they are anywhere; the newest of several."""
-    found = [Path(path) for path in os.environ["PATH"].split(os.pathsep) if path]
-    installed = Path("/usr/lib/postgresql").glob("*/bin")
-    found += sorted(installed, key=lambda path: float(path.parent.name), reverse=True)
-    found.append(Path("/usr/local/bin"))
-    for directory in found:
-        if all(os.access(directory / name, os.X_OK) for name in ("initdb", "postgres")):
-            return directory
-    return None
-
-
 @contextmanager
 def running_postgres(programs: Path) -> Iterator[PostgresServer]:
     server = PostgresServer(programs)

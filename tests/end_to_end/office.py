@@ -27,12 +27,12 @@ from engine.journal.redis_streams import RedisStreams
 from engine.journal.streams import DeadLetter
 from engine.store.connect import Database, default_url
 from engine.store.contract import StoreAway
+from loadtests.peers.postgres import programs
 from tests.calls import Violation
 from tests.contract.store_rigs import (
     PostgresRig,
     SqliteRig,
     StoreRig,
-    postgres_programs,
     running_postgres,
 )
 from tests.end_to_end import money
@@ -254,11 +254,11 @@ async def counter_of(office: Office, capacity: int, **different: Any) -> AsyncIt
 @contextmanager
 def running_office(directory: Path, settings: Mapping[str, str] | None = None) -> Iterator[Office]:
     """Make an office that `Office.mend` starts; its books are in PostgreSQL if that is here."""
-    programs = postgres_programs()
+    installed = programs()
     with ExitStack() as ends:
         rig = None
-        if programs is not None:
-            rig = ends.enter_context(running_postgres(programs)).new_database("office")
+        if installed is not None:
+            rig = ends.enter_context(running_postgres(installed)).new_database("office")
         office = Office(directory, rig, settings)
         ends.callback(office.end)
         yield office
