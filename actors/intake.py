@@ -5,6 +5,7 @@ import time
 from collections import deque
 
 from actors.wire import Envelope, Reply
+from engine.domain.commands import ReadPayments
 
 
 class Waiting:
@@ -16,6 +17,10 @@ class Waiting:
         self.envelopes = envelopes
         self.arrived = time.monotonic()
         self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def is_routine(self) -> bool:
+        """Tell whether it is only what the product asks every minute, whatever happens."""
+        return all(type(envelope.command) is ReadPayments for envelope in self.envelopes)
 
     def answer(self, reply: Reply) -> None:
         """Hand the reply to whoever still waits for it."""

@@ -217,7 +217,7 @@ class EventOwner:
     async def _serve(self) -> None:
         while self.phase is Phase.SERVING:
             batches = await self._intake.take(TURN_COMMANDS_MAX, self._patience())
-            if batches:
+            if not all(map(Waiting.is_routine, batches)):
                 self._last_command = time.monotonic()
             try:
                 await self._turn(batches)

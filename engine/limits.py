@@ -138,6 +138,8 @@ RECONCILE_FIRST_LOOK_BACK_SECONDS = 3 * 86_400
 RECONCILE_YOUNGER_SECONDS = 20
 #: Payments compared at once; the rate of calls has its own limit.
 RECONCILE_AT_ONCE = 16
+#: Events whose owners are asked at once: one that rests is woken for it, which takes a second.
+RECONCILE_EVENTS_AT_ONCE = 8
 #: How often streams are rid of what every reader has finished, seconds.
 STREAM_TRIM_SECONDS = 60.0
 #: Bookings of a cancelled event seen to in one turn: about 5 ms.
@@ -148,7 +150,8 @@ CALL_OFF_BOOKINGS_MAX = 500
 #: How old the proof that no newer owner exists may be when a turn without records is
 #: answered, ms. As old as any refusal may be: ten reads of the journal's head a second.
 FENCE_CHECK_MS = 100
-#: An owner without a command, a live hold or a near opening for this long goes to rest.
+#: An owner without a command, a live hold or a near opening for this long goes to rest. What
+#: the product itself asks every minute is no command in this sense.
 IDLE_SECONDS = 300
 #: Owners are started this long before a scheduled opening.
 WARM_UP_SECONDS = 60

@@ -134,9 +134,12 @@ class PaymentDesk:
 
     async def reconcile(self, since: int | None = None) -> Report:
         """See `actors.payments.contract.Payments`."""
+        return await self._reconcile(since, again=True)
+
+    async def _reconcile(self, since: int | None, *, again: bool) -> Report:
         async with self._reconciling:
             try:
-                report = await self._reconciler.run(since)
+                report = await self._reconciler.run(since, again=again)
             except StripeRefused as error:
                 raise DeskGone(f"Stripe refuses: {error.code}") from error
             except StripeAway as error:
@@ -165,7 +168,7 @@ class PaymentDesk:
         while True:
             began = int(time.time())
             try:
-                await self.reconcile(since)
+                await self._reconcile(since, again=False)
                 since = began - RECONCILE_LOOK_BACK_SECONDS
             except DeskGone as error:
                 log.warning("not_reconciled", error=str(error))

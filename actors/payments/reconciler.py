@@ -29,6 +29,7 @@ from engine.domain.payment import Payment, PaymentState
 from engine.journal.catalogue import Catalogue
 from engine.limits import (
     RECONCILE_AT_ONCE,
+    RECONCILE_EVENTS_AT_ONCE,
     RECONCILE_LOOK_BACK_SECONDS,
     RECONCILE_YOUNGER_SECONDS,
 )
@@ -57,13 +58,19 @@ class Reconciler:
         self._catalogue = catalogue
         self._put = put
         self._places = asyncio.Semaphore(RECONCILE_AT_ONCE)
+        self._events = asyncio.Semaphore(RECONCILE_EVENTS_AT_ONCE)
+        #: Hashes of intents that have agreed with their bookings, as they were then.
+        self._agreed: set[int] = set()
 
-    async def run(self, since: int | None = None) -> Report:
+    async def run(self, since: int | None = None, *, again: bool = True) -> Report:
         """Look at everything once.
 
         Args:
             since: Unix seconds; payments and webhooks from then on are looked at, the
                 last RECONCILE_LOOK_BACK_SECONDS if None.
+            again: look, too, at what agreed in the last run and has not changed at Stripe
+                since. A booking does not unlearn what it has heard, so this finds something
+                only after a journal was damaged; and it wakes every event that rests.
 
         Raises:
             StripeAway, StripeRefused, Unavailable: nobody to compare with.
@@ -71,9 +78,9 @@ class Reconciler:
         report = Report()
         since = int(time.time()) - RECONCILE_LOOK_BACK_SECONDS if since is None else since
         await self._undelivered(report, since)
-        await self._recent(report, since)
-        for event_id in await self._catalogue.awake():
-            await self._event(report, event_id, since)
+        self._agreed = await self._recent(report, since, set() if again else self._agreed)
+        awake = await self._catalogue.awake()
+        await asyncio.gather(*(self._event(report, event_id, since) for event_id in awake))
         log.info(
             "reconciled",
             notices=report.notices,
@@ -99,7 +106,8 @@ class Reconciler:
         """Take every payment of an event that waits for Stripe a step on."""
         oldest_ms = (time.time() - RECONCILE_YOUNGER_SECONDS) * 1_000
         try:
-            waiting = await self._telling.unsettled(event_id)
+            async with self._events:
+                waiting = await self._telling.unsettled(event_id)
         except RetryLater as error:
             report.troubles.append(f"{event_id}: {error.reason}")
             return
@@ -119,8 +127,12 @@ class Reconciler:
             lambda: self._pursuit.pursue(unsettled),
         )
 
-    async def _recent(self, report: Report, since: int) -> None:
-        """Compare what Stripe opened lately: what is closed here may not be so there."""
+    async def _recent(self, report: Report, since: int, known: set[int]) -> set[int]:
+        """Compare what Stripe opened lately: what is closed here may not be so there.
+
+        Returns the hashes of what agrees; what is `known` to is not asked about.
+        """
+        agreed: set[int] = set()
         after: str | None = None
         more = True
         while more:
@@ -129,29 +141,36 @@ class Reconciler:
                 after = intents[-1].intent_id
             by_event: dict[str, list[Intent]] = {}
             for intent in intents:
-                if is_booking_id(intent.booking_id):
+                if hash(intent) in known:
+                    agreed.add(hash(intent))
+                    report.recent += 1
+                elif is_booking_id(intent.booking_id):
                     event_id = event_of_booking(intent.booking_id)
                     by_event.setdefault(event_id, []).append(intent)
                     report.recent += 1
                 elif intent.status == "succeeded" and is_event_id(intent.event_id):
                     log.critical("payment_quarantined", booking_id=intent.booking_id)
                     report.troubles.append(f"{intent.intent_id}: paid, and names no booking")
-            for event_id, page in by_event.items():
-                await self._page(report, event_id, page)
+            pages = (self._page(report, event_id, page) for event_id, page in by_event.items())
+            agreed.update(*await asyncio.gather(*pages))
+        return agreed
 
-    async def _page(self, report: Report, event_id: str, intents: list[Intent]) -> None:
-        """Look at what differs; nearly always that is nothing, and one question tells."""
+    async def _page(self, report: Report, event_id: str, intents: list[Intent]) -> set[int]:
+        """Look at what differs; nearly always that is nothing, and one question tells.
+
+        Returns the hashes of what agrees and will, until Stripe has something else to say.
+        """
         try:
-            bookings = await self._telling.bookings(event_id, [one.booking_id for one in intents])
+            async with self._events:
+                ids = [one.booking_id for one in intents]
+                bookings = await self._telling.bookings(event_id, ids)
         except RetryLater as error:
             report.troubles.append(f"{event_id}: {error.reason}")
-            return
-        differing = [
-            self._look(report, intent, booking)
-            for intent, booking in zip(intents, bookings, strict=True)
-            if not _agrees(intent, booking)
-        ]
-        await asyncio.gather(*differing)
+            return set()
+        pairs = list(zip(intents, bookings, strict=True))
+        differing = [pair for pair in pairs if not _agrees(*pair)]
+        await asyncio.gather(*(self._look(report, *pair) for pair in differing))
+        return {hash(intent) for intent, booking in pairs if _is_done(intent, booking)}
 
     async def _look(self, report: Report, intent: Intent, booking: Booking | None) -> None:
         payment = None if booking is None else booking.payment
@@ -213,6 +232,12 @@ def _agrees(intent: Intent, booking: Booking | None) -> bool:
     if intent.status == "requires_capture":
         return payment.state is not PaymentState.OPEN
     return not intent.failure or intent.failure in payment.failures
+
+
+def _is_done(intent: Intent, booking: Booking | None) -> bool:
+    """Tell whether they agree, and not only while a refund is under way."""
+    payment = None if booking is None else booking.payment
+    return _agrees(intent, booking) and payment is not None and not payment.refunding
 
 
 _FIELDS = Repair.__struct_fields__

@@ -8,7 +8,7 @@ from actors import owner as owner_module
 from actors.owner import Phase
 from actors.wire import Answers, Recovering, Reply
 from engine.domain.booking import Status
-from engine.domain.commands import ReadAvailability
+from engine.domain.commands import ReadAvailability, ReadPayments
 from engine.journal.contract import Unavailable
 from engine.journal.entry import Position
 from tests.unit.actors.given import (
@@ -64,6 +64,16 @@ async def test_every_command_puts_rest_off(stage) -> None:
         await asyncio.sleep(50)
         await outcomes(owner, ReadAvailability())
     assert owner.phase is Phase.SERVING
+
+
+async def test_what_the_product_asks_every_minute_does_not(stage) -> None:
+    owner = await stage.on_sale(idle_seconds=60.0)
+    await outcomes(owner, ReadPayments(), ReadAvailability())
+    for _ in range(2):
+        await asyncio.sleep(29)
+        await outcomes(owner, ReadPayments())
+    assert owner.phase is Phase.SERVING
+    await until(lambda: owner.phase is Phase.RESTING)
 
 
 @pytest.mark.parametrize(("opens_in_seconds", "rests"), [(150, False), (200, True), (-5, True)])

@@ -48,10 +48,11 @@ class SaleOwners:
 
 
 class OneEvent:
-    """A catalogue with one event in it; `away`: it does not answer."""
+    """A catalogue with one event in it; `away`: it does not answer; `rests`: the event does."""
 
     def __init__(self, sale: Sale) -> None:
         self.away = False
+        self.rests = False
         self._sale = sale
 
     async def event(self, event_id: str) -> EventDocument | None:
@@ -63,7 +64,7 @@ class OneEvent:
     async def awake(self) -> list[str]:
         if self.away:
             raise Unavailable("the test took it away")
-        return [EVENT_ID]
+        return [] if self.rests else [EVENT_ID]
 
 
 class Killed(BaseException):

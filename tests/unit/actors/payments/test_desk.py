@@ -203,7 +203,8 @@ async def test_it_works_through_outages_of_stripe_and_store(clock: LoopClock) ->
     runs: list[int | None] = []
 
     class Failing:
-        async def run(self, since: int | None = None) -> Report:
+        async def run(self, since: int | None = None, *, again: bool) -> Report:
+            assert not again, "every minute each event that rests was woken"
             runs.append(since)
             if trouble:
                 raise trouble.pop(0)
@@ -227,7 +228,8 @@ async def test_after_a_later_outage_it_looks_as_far_back_as_it_lasted(
     runs: list[int | None] = []
 
     class Failing:
-        async def run(self, since: int | None = None) -> Report:
+        async def run(self, since: int | None = None, *, again: bool) -> Report:
+            assert not again, "every minute each event that rests was woken"
             runs.append(since)
             if 2 <= len(runs) < 62:
                 raise StripeAway("an hour's outage", 1.0)

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from actors.contract import OwnerGone
 from actors.payments import reconciler
-from actors.payments.contract import Notice, Repair, StripeAway
+from actors.payments.contract import Notice, Repair, Report, StripeAway
 from actors.payments.reconciler import Reconciler
 from engine.domain.booking import Status
 from engine.domain.payment import PaymentState
@@ -46,6 +46,45 @@ async def test_what_agrees_is_left_alone() -> None:
     report = await reconciling(desk).run(0)
     assert (report.recent, report.repairs, report.troubles) == (3, [], [])
     assert len(desk.sale.entries) == entries
+
+
+async def test_what_agreed_is_not_asked_about_again_unless_somebody_wants_that() -> None:
+    """The event may rest: the question alone would start a process for it."""
+    desk = Desk()
+    await desk.paid()
+    desk.catalogue.rests = True
+    it = reconciling(desk)
+    told = [await asked(desk, it, again=again) for again in (False, False, True, False)]
+    assert [calls > 0 for calls, _ in told] == [True, False, True, False]
+    assert {report.recent for _, report in told} == {1}
+
+
+async def test_what_has_changed_at_stripe_is_asked_about_again() -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    it = reconciling(desk)
+    await it.run(0, again=False)
+    desk.catalogue.rests = True
+    desk.stripe.dispute(intent_id)
+    _, report = await asked(desk, it, again=False)
+    assert [one.booking_id for one in report.repairs] == [booking_id("ann")]
+
+
+async def test_what_differs_is_looked_at_until_it_agrees() -> None:
+    desk = Desk()
+    desk.stripe.pay(await desk.opened())
+    it = reconciling(desk)
+    desk.owners.instead = OwnerGone("killed")
+    assert (await it.run(0, again=False)).repairs == []
+    desk.owners.instead = None
+    assert len((await it.run(0, again=False)).repairs) == 1
+
+
+async def asked(desk: Desk, it: Reconciler, *, again: bool) -> tuple[int, Report]:
+    """Return how often owners were asked in one run, and its report."""
+    before = len(desk.owners.batches)
+    report = await it.run(0, again=again)
+    return len(desk.owners.batches) - before, report
 
 
 async def test_a_lost_success_is_found_and_reported() -> None:
