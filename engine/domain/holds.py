@@ -170,8 +170,9 @@ def _stock_refusal(offers: dict[str, Offer], items: tuple[Item, ...]) -> Refused
 
 def _repeat(earlier: Booking, command: PlaceHold, event: Event) -> Decision:
     """Give a retry the first answer; refuse another request under the same key."""
+    first = earlier.as_placed()
     asked = tuple((item.ticket_type, item.quantity, item.seats) for item in command.items)
-    given = tuple((line.ticket_type, line.quantity, line.seats) for line in earlier.lines)
-    if asked != given or command.customer != earlier.customer:
+    given = tuple((line.ticket_type, line.quantity, line.seats) for line in first.lines)
+    if asked != given or command.customer != first.customer:
         return refused(Refusal.IDEMPOTENCY_KEY_REUSED)
-    return Granted(earlier.as_placed(), event.currency, replayed=True), ()
+    return Granted(first, event.currency, replayed=True), ()

@@ -1,5 +1,6 @@
 """What holds for every route: request ids, methods, bodies, limits, and errors of ours."""
 
+import asyncio
 import json
 import re
 
@@ -308,8 +309,11 @@ async def test_an_owner_that_cannot_answer_is_a_503(
     onsale.owners.instead = instead
     # Who wanted to pause or resume is in the log before it is done.
     async with onsale.unchanged(CONTROLS_CHANGES):
-        for method, path, who, body in requests:
-            answer = await onsale.ask(method, path, who, json=body)
+        # At the same time: some wait for as long as a buyer may wait for Stripe.
+        answers = await asyncio.gather(
+            *(onsale.ask(method, path, who, json=body) for method, path, who, body in requests)
+        )
+        for answer in answers:
             problem = assert_problem(answer, 503, code)
             assert problem["retryable"] is retryable
             assert "SequenceGap" not in answer.text

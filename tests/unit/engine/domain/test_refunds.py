@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from engine.domain.booking import Status
 from engine.domain.commands import Caller
 from engine.domain.event import RefundPolicy
-from engine.domain.outcomes import Refusal, Shown
+from engine.domain.outcomes import Granted, Refusal, Refused, Shown
 from engine.domain.payment import Part, Payment, PaymentState, Refund, RefundState
 from engine.domain.records import PaymentReturning, RefundFailed, RefundRequested, RefundSettled
 from engine.domain.snapshot import capture, digest, encode_slices, restore
@@ -19,6 +19,7 @@ from tests.unit.engine.domain.given import (
     Item,
     a_type,
     booking_id,
+    hold,
     replayed,
 )
 from tests.unit.engine.domain.given_payments import (
@@ -257,6 +258,16 @@ def test_units_go_back_one_after_the_other():
     assert sale.status() is Status.REFUNDED
     assert sale.money() == (18_900, 18_900, 0)
     assert sale.booking("ann").as_placed().units == 3
+
+
+def test_a_repeated_hold_gets_its_first_answer_also_when_a_part_has_gone_back():
+    sale = BoxOffice()
+    first = sale.bought(ga=2).as_placed()
+    sale.ask(refund(caller=ORGANIZER, ga=1))
+    sale.hear(refund_said("succeeded", PRICE_MINOR // 2))
+    again = sale.ask(hold("ann", ga=2))
+    assert again == Granted(first, "EUR", replayed=True)
+    assert sale.ask(hold("ann", ga=1)) == Refused(Refusal.IDEMPOTENCY_KEY_REUSED)
 
 
 def test_what_was_delivered_stays_so_for_the_units_that_are_left():
