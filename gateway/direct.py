@@ -17,7 +17,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from engine.limits import BODY_BYTES_MAX, REQUEST_HEAD_BYTES_MAX
-from gateway.edge import is_plain
+from gateway.edge import plain_route
 from gateway.exchange import JSON, PROBLEM, Exchange, check_length
 from gateway.one_write import OneWriteProtocol
 from gateway.patience import Part, Patience
@@ -104,9 +104,9 @@ class DirectExchange(Exchange):
     message_event = _Never()
 
     def __init__(
-        self, protocol: "DirectProtocol", path: str, headers: list[tuple[bytes, bytes]]
+        self, protocol: "DirectProtocol", path: str, headers: list[tuple[bytes, bytes]], route: str
     ) -> None:
-        super().__init__(path, headers)
+        super().__init__(path, headers, route)
         self._protocol = protocol
         self._parts: list[bytes] = []
         self.disconnected = False
@@ -248,7 +248,7 @@ class DirectProtocol(OneWriteProtocol):
         if (
             parser.get_method() != b"POST"
             or not _LITERAL.fullmatch(self.url)
-            or not is_plain(path := self.url.decode())
+            or (route := plain_route(path := self.url.decode())) is None
             or (before is not None and not before.response_complete)
             or self.expect_100_continue
             or parser.get_http_version() != "1.1"
@@ -256,7 +256,7 @@ class DirectProtocol(OneWriteProtocol):
             or parser.should_upgrade()
         ):
             return None
-        exchange = DirectExchange(self, path, self.headers)
+        exchange = DirectExchange(self, path, self.headers, route)
         return exchange if exchange.short else None
 
     def on_body(self, body: bytes) -> None:

@@ -29,7 +29,7 @@ from gateway.webhooks import WebhookRoute
 
 log = structlog.get_logger(__name__)
 
-#: Paths of the plain routes; what is caught names the route.
+#: Paths of the plain routes, callables outside of FastAPI; what is caught names the route.
 _PLAIN = re.compile(f"{PREFIX}[^/]*({HOLDS}|{CHECK_INS})|({WEBHOOK_PATH})")
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _EVENT_ID = re.compile(EVENT_ID_FORM[1:-1])
@@ -57,9 +57,10 @@ def _traceparent(exchange: Exchange) -> str | None:
     return traceparent
 
 
-def is_plain(path: str) -> bool:
-    """Tell whether a POST to this path is for a plain route: a callable outside of FastAPI."""
-    return _PLAIN.fullmatch(path) is not None
+def plain_route(path: str) -> str | None:
+    """Return the name of the plain route that a POST to this path is for, None if it is not."""
+    plain = _PLAIN.fullmatch(path)
+    return plain and (plain[1] or plain[2])
 
 
 class Edge:
@@ -83,18 +84,18 @@ class Edge:
             return
         exchange: Exchange | None = scope.get("exchange")
         if exchange is None:
-            exchange = AsgiExchange(scope, receive, send)
+            route = plain_route(scope["path"]) if scope["method"] == "POST" else None
+            exchange = AsgiExchange(scope, receive, send, route)
         client = scope.get("client")
         address = client[0] if client else ""
-        plain = _PLAIN.fullmatch(exchange.path) if scope["method"] == "POST" else None
-        if plain is None:
+        route = exchange.route
+        if route is None:
             cold = functools.partial(self._cold, scope=scope, receive=receive, send=send)
             streams = exchange.path.endswith(_STREAM_SUFFIX)
             await self._serve(exchange, address, cold, None if streams else metrics.REQUEST_SECONDS)
             return
-        name = plain[1] or plain[2]
-        seconds = metrics.HOLD_SECONDS if name == HOLDS else metrics.REQUEST_SECONDS
-        await self._serve(exchange, address, self._plain[name], seconds)
+        seconds = metrics.HOLD_SECONDS if route == HOLDS else metrics.REQUEST_SECONDS
+        await self._serve(exchange, address, self._plain[route], seconds)
 
     async def _serve(
         self, exchange: Exchange, address: str, route: Route, seconds: Histogram | None

@@ -21,15 +21,17 @@ class Exchange(ABC):
 
     Args:
         headers: names in lower case; of several with one name, the first counts.
+        route: name of the plain route that it is for, None if it is for another.
 
     `extra` are headers that every answer carries: the request id, the rate limit. `last`
     tells that the connection is closed after the answer.
     """
 
-    __slots__ = ("extra", "headers", "last", "path", "request_id")
+    __slots__ = ("extra", "headers", "last", "path", "request_id", "route")
 
-    def __init__(self, path: str, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, path: str, headers: list[tuple[bytes, bytes]], route: str | None) -> None:
         self.path = path
+        self.route = route
         self.headers = dict(reversed(headers))
         self.request_id = ""
         self.extra: list[tuple[bytes, bytes]] = []
@@ -78,8 +80,8 @@ class AsgiExchange(Exchange):
 
     __slots__ = ("_receive", "_send")
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(scope["path"], scope["headers"])
+    def __init__(self, scope: Scope, receive: Receive, send: Send, route: str | None) -> None:
+        super().__init__(scope["path"], scope["headers"], route)
         self._receive = receive
         self._send = send
 

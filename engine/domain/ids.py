@@ -30,7 +30,14 @@ def base32(data: bytes) -> str:
 def _keyed_code(key: bytes, scope: str, owner: str, name: str) -> str:
     # Each part is preceded by its length: ("ab", "c") and ("a", "bc") must not collide.
     material = f"{len(scope)}:{scope}{len(owner)}:{owner}{len(name)}:{name}"
-    return base32(hashlib.blake2b(material.encode(), digest_size=_HASH_BYTES, key=key).digest())
+    digest = hashlib.blake2b(material.encode(), digest_size=_HASH_BYTES, key=key).digest()
+    code, pairs = int.from_bytes(digest), _PAIRS
+    # `base32(digest)` in half the time: this is on the way of every hold.
+    return (
+        f"{pairs[code >> 70]}{pairs[code >> 60 & 1023]}{pairs[code >> 50 & 1023]}"
+        f"{pairs[code >> 40 & 1023]}{pairs[code >> 30 & 1023]}{pairs[code >> 20 & 1023]}"
+        f"{pairs[code >> 10 & 1023]}{pairs[code & 1023]}"
+    )
 
 
 def event_id(key: bytes, organizer: str, idempotency_key: str) -> str:
