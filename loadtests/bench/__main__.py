@@ -47,7 +47,7 @@ _FULL = Plan(
     connections=(256,),
     buyers=5_000,
     payments=PaymentsPlan(
-        per_second=100.0, rounds=3, seconds=5.0, closed_loop_seconds=5.0, payers=16
+        per_second=100.0, rounds=7, seconds=3.0, closed_loop_seconds=5.0, payers=16
     ),
     doors=DoorsPlan(rounds=3, tickets=60_000),
     offered=OfferedPlan(1_024, (0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 2.0, 10.0)),

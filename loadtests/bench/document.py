@@ -12,7 +12,7 @@ from loadtests.bench.found import Found
 from loadtests.bench.rounds import Plan
 from loadtests.bench.verdict import Finding
 
-_SCHEMA = 2
+_SCHEMA = 3
 
 
 class Document(Struct, frozen=True):

@@ -40,7 +40,6 @@ def rates(found: Found, connections: int) -> Grid:
         ],
         [],
     )
-    ours = {one.round: one.result.rate for one in found.of(DURABLE, connections)}
     for contender in CONTENDERS:
         if contender in found.absent:
             grid.rows.append([contender, "not measured", "", "", "", ""])
@@ -48,7 +47,7 @@ def rates(found: Found, connections: int) -> Grid:
         measured = found.of(contender, connections)
         results = [one.result for one in measured]
         rates_found = [result.rate for result in results]
-        times = median(ours[one.round] / one.result.rate for one in measured)
+        times = median(one.ours / one.result.rate for one in measured)
         other_work = contender in (DURABLE, REFUSAL, WEBHOOK)
         grid.rows.append(
             [

@@ -1,4 +1,4 @@
-"""Interleaved rounds: everybody is measured in turn, so that noise hits all alike."""
+"""Interleaved rounds: each contender is measured beside our holds, so that noise hits both."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -98,16 +98,26 @@ class Plan(Struct, frozen=True):
     @property
     def steps(self) -> int:
         """How many measurements that makes."""
-        return self.rounds * len(self.connections) * len(CONTENDERS)
+        return self.rounds * len(self.connections) * 2 * (len(CONTENDERS) - 1)
 
 
 class Measured(Struct, frozen=True):
-    """One contender in one round. `miscounted`: what it keeps is not what it granted."""
+    """One contender in one round.
+
+    Attributes:
+        contender: who was measured.
+        round: from one on.
+        connections: how many.
+        result: what came of it.
+        ours: durable holds a second, measured right before or after.
+        miscounted: why what it keeps is not what it granted, None if it is.
+    """
 
     contender: str
     round: int
     connections: int
     result: Result
+    ours: float
     miscounted: str | None = None
 
     @property
@@ -193,6 +203,9 @@ def run(
 ) -> Iterator[Measured]:
     """Measure everybody in one round, every other round the other way round.
 
+    Our holds, all in one event, are measured again beside each of the others: a machine that
+    has neighbours is another one after some seconds.
+
     Args:
         contest: everybody.
         plan: how much is measured.
@@ -201,21 +214,29 @@ def run(
     """
     contest.shop.withhold()
     webhooks = contest.shop.webhooks()
-    present = [name for name in CONTENDERS if name not in contest.peers.absent]
+    others = [name for name in CONTENDERS if name not in (DURABLE, *contest.peers.absent)]
     done = 0
     for connections in plan.connections:
-        for contender in present if number % 2 else reversed(present):
-            progress(f"{contender}, {connections} connections", done)
-            miscounted = None
-            if contender == WEBHOOK:
-                result = run_crowd(load(contest.service, plan, connections, webhooks=webhooks))
-                contest.shop.settle()  # what was taken in is work for nobody else's round
-            elif contender in contest.peers.running:
-                result, miscounted = _peer(contest, contender, plan, connections)
-            else:
-                result = run_crowd(_ours(contest, contender, plan, connections))
-            done += 1
-            yield Measured(contender, number, connections, result, miscounted)
+        event_id = contest.shop.new_event()
+        for contender in others if number % 2 else reversed(others):
+            found: dict[str, tuple[Result, str | None]] = {}
+            for name in (DURABLE, contender) if number % 2 else (contender, DURABLE):
+                progress(f"{name}, {connections} connections", done)
+                if name == DURABLE:
+                    found[name] = run_crowd(_ours(contest, plan, connections, event_id)), None
+                elif name == WEBHOOK:
+                    flood = load(contest.service, plan, connections, webhooks=webhooks)
+                    found[name] = run_crowd(flood), None
+                    contest.shop.settle()  # what was taken in is work for nobody else's round
+                elif name == REFUSAL:
+                    refused = _ours(contest, plan, connections, contest.sold_out, keys=False)
+                    found[name] = run_crowd(refused), None
+                else:
+                    found[name] = _peer(contest, name, plan, connections)
+                done += 1
+            ours = found[DURABLE][0].rate
+            for name, (result, miscounted) in found.items():
+                yield Measured(name, number, connections, result, ours, miscounted)
 
 
 def _peer(
@@ -230,26 +251,22 @@ def _peer(
     return result, peer.miscounted(event_id, result.granted)
 
 
-def _ours(contest: Contest, contender: str, plan: Plan, connections: int) -> Spec:
-    # A new event each time, so that no round begins with the bookings of another.
-    event_id = contest.sold_out if contender == REFUSAL else contest.shop.new_event()
-    template = Template(
-        "POST",
-        f"/api/v1/events/{event_id}/holds",
-        BODY,
-        contest.service.buyers,
-        # A refusal may only come from the gateway's own knowledge where a request cannot
-        # be the repeat of one that was granted.
-        idempotency_keys=contender != REFUSAL,
-    )
+def _ours(
+    contest: Contest, plan: Plan, connections: int, event_id: str, *, keys: bool = True
+) -> Spec:
+    """Return the load of our holds.
+
+    A refusal may only come from the gateway's own knowledge where a request cannot repeat one
+    that was granted: where it has no key.
+    """
+    path = f"/api/v1/events/{event_id}/holds"
+    template = Template("POST", path, BODY, contest.service.buyers, idempotency_keys=keys)
     return load(contest.service, plan, connections, template=template)
 
 
 def holds(contest: Contest, plan: Plan, event_id: str) -> Spec:
     """Return the load of durable holds, at most connections."""
-    path = f"/api/v1/events/{event_id}/holds"
-    template = Template("POST", path, BODY, contest.service.buyers, idempotency_keys=True)
-    return load(contest.service, plan, max(plan.connections), template=template)
+    return _ours(contest, plan, max(plan.connections), event_id)
 
 
 def echo(contest: Contest, plan: Plan) -> Spec:

@@ -69,29 +69,35 @@ def of(found: Found) -> list[Finding]:
 
 
 def of_rounds(measured: list[Measured]) -> list[Finding]:
-    """Return the findings about the service; ratios are medians of the rounds' own ratios."""
+    """Return the findings about the service; ratios are medians of the rounds' own ratios.
+
+    Each contender is compared with the holds beside it, and with another one by way of those.
+    """
     at = _CONNECTIONS
     if not any(item.connections == at for item in measured):
         at = max(item.connections for item in measured)
-    durable = _by_round(measured, DURABLE, at)
-    echo = _by_round(measured, ECHO, at)
-    refusal = _by_round(measured, REFUSAL, at)
-    webhook = _by_round(measured, WEBHOOK, at)
+    echo = _shares(measured, ECHO, at)
     p99 = median(
         item.result.latency_ms.p99
         for item in measured
         if (item.contender, item.connections) == (DURABLE, at)
     )
     return [
-        Finding(f"durable holds ÷ FastAPI echo, {at} connections", _ratio(durable, echo), 1.8, 2.2),
+        Finding(f"durable holds ÷ FastAPI echo, {at} connections", _ours(echo), 1.8, 2.2),
         *(
-            Finding(f"durable holds ÷ {peer}", _ratio(durable, theirs), floor, aim)
+            Finding(f"durable holds ÷ {peer}", _ours(theirs), floor, aim)
             for peer, (floor, aim) in _TIMES_PEERS.items()
-            if (theirs := _by_round(measured, peer, at))
+            if (theirs := _shares(measured, peer, at))
         ),
         Finding(f"p99 of a durable hold, {at} connections", p99, 60.0, 30.0, "ms", at_most=True),
-        Finding("refusals when sold out ÷ FastAPI echo", _ratio(refusal, echo), 2.0, 2.5),
-        Finding("webhooks kept ÷ FastAPI echo", _ratio(webhook, echo), 0.5, 1.0),
+        Finding(
+            "refusals when sold out ÷ FastAPI echo",
+            _ratio(_shares(measured, REFUSAL, at), echo),
+            *(2.0, 2.5),
+        ),
+        Finding(
+            "webhooks kept ÷ FastAPI echo", _ratio(_shares(measured, WEBHOOK, at), echo), 0.5, 1.0
+        ),
     ]
 
 
@@ -160,13 +166,18 @@ def of_inprocess(found: dict[str, dict[str, Any]]) -> list[Finding]:
     return findings
 
 
-def _by_round(measured: list[Measured], contender: str, connections: int) -> dict[int, float]:
+def _shares(measured: list[Measured], contender: str, connections: int) -> dict[int, float]:
+    """Return by round what a contender reached, as a share of our holds beside it."""
     return {
-        item.round: item.result.rate
+        item.round: item.result.rate / item.ours
         for item in measured
         if (item.contender, item.connections) == (contender, connections)
     }
 
 
-def _ratio(ours: dict[int, float], theirs: dict[int, float]) -> float:
-    return round(median(rate / theirs[number] for number, rate in ours.items()), 2)
+def _ours(shares: dict[int, float]) -> float:
+    return round(median(1 / share for share in shares.values()), 2)
+
+
+def _ratio(ones: dict[int, float], others: dict[int, float]) -> float:
+    return round(median(rate / others[number] for number, rate in ones.items()), 2)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from actors.back_office import receipts
 from actors.back_office.desk import BackOfficeDesk
 from engine.journal.connect import connect
 from engine.journal.contract import Unavailable
@@ -106,7 +107,11 @@ class Desks:
 
 
 @pytest.fixture
-async def desks(redis: Redis, store: EmbeddedStore, tmp_path: Path) -> AsyncIterator[Desks]:
+async def desks(
+    redis: Redis, store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Desks]:
+    # Half a minute for owners who were not told by a back office that is gone.
+    monkeypatch.setattr(receipts, "POST_UNTOLD_SECONDS", 2.0)
     settings = settings_of(store, tmp_path)
     async with in_process(redis, database_url=settings.database_url) as onsale:
         made = Desks(Office(onsale, settings), redis)

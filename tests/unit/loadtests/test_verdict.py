@@ -1,4 +1,4 @@
-"""The verdict is about ratios of the same round, at the load the targets speak of."""
+"""The verdict is about ratios to our holds beside each, at the load the targets speak of."""
 
 from loadtests.bench import doors, growth, offered
 from loadtests.bench.growth import AtOnce
@@ -20,15 +20,17 @@ from loadtests.crowd import Latency, Result
 from loadtests.payers import Delivered
 
 
-def measured(contender: str, number: int, rate: float, *, connections: int = 256, **more):
+def measured(
+    contender: str, number: int, rate: float, ours: float = 1.0, *, connections: int = 256, **more
+):
     statuses = {{REFUSAL: "409", WEBHOOK: "200"}.get(contender, "201"): 10}
     latency = Latency(1.0, 2.0, rate / 1_000, 4.0)
     result = Result(10, 1.0, rate, more.pop("statuses", statuses), {}, latency, **more, cpu_us=9.0)
-    return Measured(contender, number, connections, result)
+    return Measured(contender, number, connections, result, ours)
 
 
 def a_run(durable: float = 20_000, connections: int = 256) -> list[Measured]:
-    """Three rounds on a machine that gets slower and slower."""
+    """Three rounds on a machine that is slower for each next pair."""
     rates = {
         DURABLE: durable,
         ECHO: 10_000.0,
@@ -40,13 +42,17 @@ def a_run(durable: float = 20_000, connections: int = 256) -> list[Measured]:
         WEBHOOK: 12_000.0,
     }
     return [
-        measured(contender, number, rate / number, connections=connections, unknown=0)
+        measured(
+            *(contender, number, rate / (number + place), durable / (number + place)),
+            connections=connections,
+            unknown=0,
+        )
         for number in (1, 2, 3)
-        for contender, rate in rates.items()
+        for place, (contender, rate) in enumerate(rates.items())
     ]
 
 
-def test_ratios_are_those_of_the_same_round():
+def test_ratios_are_those_to_our_holds_beside_each():
     values = {finding.what: finding.value for finding in of_rounds(a_run())}
     assert values["durable holds ÷ FastAPI echo, 256 connections"] == 2.0
     assert values["durable holds ÷ Ray call per hold, plain actor"] == 20.0
@@ -67,7 +73,7 @@ def test_a_peer_that_is_absent_has_no_finding():
 def test_a_peer_that_keeps_something_else_is_a_fault():
     one = measured(LUA, 1, 9.0, unknown=0)
     assert one.fault is None
-    oversold = Measured(LUA, 1, 256, one.result, "10 grants, and stored is 11")
+    oversold = Measured(LUA, 1, 256, one.result, 9.0, "10 grants, and stored is 11")
     assert oversold.fault == "10 grants, and stored is 11"
 
 
