@@ -25,6 +25,10 @@ from gateway.problems import Problem
 
 log = structlog.get_logger(__name__)
 
+#: At hand, because Python 3.11 takes 0.12 microseconds to find a member of an enumeration, and
+#: every request goes through all of them.
+_NOTHING_YET, _HEAD, _BODY, _OURS = Part
+
 #: A path that means what it says: nothing to decode, no query.
 _LITERAL = re.compile(rb"[A-Za-z0-9_/-]+")
 
@@ -168,7 +172,7 @@ class DirectProtocol(OneWriteProtocol):
     #: Looks after the connections of one server.
     _patience: Patience | None = None
 
-    waits_for = Part.NOTHING_YET
+    waits_for: Part = _NOTHING_YET
     since = 0.0
     #: Bytes around the body of the request that is being read, where they came in several parts.
     _around = 0
@@ -207,7 +211,7 @@ class DirectProtocol(OneWriteProtocol):
         except httptools.HttpParserError:
             self._refuse("malformed_request")
         else:
-            if self.waits_for is Part.HEAD or self.waits_for is Part.BODY:
+            if self.waits_for is _HEAD or self.waits_for is _BODY:
                 self._count(len(data))
 
     def _count(self, size: int) -> None:
@@ -225,13 +229,13 @@ class DirectProtocol(OneWriteProtocol):
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
-        self.waits_for = Part.HEAD
+        self.waits_for = _HEAD
         self.since = self._patience.now  # type: ignore[union-attr]
         self._begun_here = True
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
-        self.waits_for = Part.BODY
+        self.waits_for = _BODY
         exchange = self._direct()
         if exchange is not None:
             self.cycle = exchange
@@ -270,7 +274,7 @@ class DirectProtocol(OneWriteProtocol):
 
     def on_message_complete(self) -> None:
         """Have a request answered that was read whole."""
-        self.waits_for = Part.OURS
+        self.waits_for = _OURS
         exchange = self.cycle
         if type(exchange) is not DirectExchange:
             super().on_message_complete()
@@ -297,11 +301,11 @@ class DirectProtocol(OneWriteProtocol):
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
-        elif self.waits_for is Part.OURS:
+        elif self.waits_for is _OURS:
             self._rest()
 
     def _rest(self) -> None:
-        self.waits_for = Part.NOTHING_YET
+        self.waits_for = _NOTHING_YET
         self.since = self._patience.now  # type: ignore[union-attr]
 
     # -- for `Patience` ------------------------------------------------------------
@@ -312,7 +316,7 @@ class DirectProtocol(OneWriteProtocol):
         before = self.cycle
         # What is being read while something is answered comes after that.
         answering = before is not None and not before.response_complete
-        return self.flow.read_paused or (self.waits_for is Part.HEAD and answering)
+        return self.flow.read_paused or (self.waits_for is _HEAD and answering)
 
     def unread(self) -> int:
         """Return the bytes that were written and not taken."""
@@ -338,7 +342,7 @@ class DirectProtocol(OneWriteProtocol):
 
     def _refuse(self, code: str) -> None:
         """Send a problem document in place of the answer to what was not read, and close."""
-        cycle, in_body = self.cycle, self.waits_for is Part.BODY
+        cycle, in_body = self.cycle, self.waits_for is _BODY
         answering = cycle is not None and not cycle.response_complete
         if self.transport.is_closing():
             return
