@@ -50,7 +50,7 @@ _FULL = Plan(
         per_second=100.0, rounds=7, seconds=3.0, closed_loop_seconds=5.0, payers=16
     ),
     doors=DoorsPlan(rounds=3, tickets=60_000),
-    offered=OfferedPlan(1_024, (0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 2.0, 10.0)),
+    offered=OfferedPlan(3, 1_024, (0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 2.0, 10.0)),
     growth=GrowthPlan(rounds=3, events=(1, 8, 64), connections=1_024),
 )
 _QUICK = Plan(
@@ -63,7 +63,7 @@ _QUICK = Plan(
         per_second=100.0, rounds=1, seconds=1.0, closed_loop_seconds=1.0, payers=8
     ),
     doors=DoorsPlan(rounds=1, tickets=6_000),
-    offered=OfferedPlan(512, (0.5, 10.0)),
+    offered=OfferedPlan(1, 512, (0.5, 10.0)),
     growth=GrowthPlan(rounds=1, events=(1, 4), connections=64),
     apart=False,
 )

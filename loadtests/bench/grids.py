@@ -62,7 +62,7 @@ def rates(found: Found, connections: int) -> Grid:
 
 
 def paced(found: Found) -> Grid:
-    """Return holds that come by the clock."""
+    """Return holds that come by the clock, medians of all rounds."""
     grid = Grid(
         [
             f"Holds by the clock, {found.offered.connections} connections, offered",
@@ -71,16 +71,16 @@ def paced(found: Found) -> Grid:
         [],
     )
     for offer in found.offered.offers:
-        result = offer.result
+        turned_away = offer.middle(lambda one: one.statuses.get("503", 0) / one.elapsed_s)
         grid.rows.append(
             [
                 f"{offer.share:g} times the capacity",
                 f"{offer.per_second:,.0f}",
-                f"{result.granted_per_second:,.0f}",
-                f"{result.statuses.get('503', 0) / result.elapsed_s:,.0f}",
-                f"{result.skipped / result.elapsed_s:,.0f}",
-                f"{result.granted_ms.p50:.1f}",
-                f"{result.granted_ms.p99:.1f}",
+                f"{offer.granted_per_second:,.0f}",
+                f"{turned_away:,.0f}",
+                f"{offer.middle(lambda one: one.skipped / one.elapsed_s):,.0f}",
+                f"{offer.middle(lambda one: one.granted_ms.p50):.1f}",
+                f"{offer.middle(lambda one: one.granted_ms.p99):.1f}",
             ]
         )
     return grid

@@ -1,5 +1,6 @@
 """A benchmark as one HTML page with plots: no script, nothing from elsewhere."""
 
+from collections.abc import Callable
 from html import escape
 from statistics import median
 
@@ -9,7 +10,7 @@ from loadtests.bench.found import Found
 from loadtests.bench.grids import Grid
 from loadtests.bench.plots import Axis, Bar, Series, bars, lines
 from loadtests.bench.rounds import CONTENDERS
-from loadtests.crowd import Latency
+from loadtests.crowd import Latency, Result
 
 _STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
@@ -76,12 +77,15 @@ def _latencies(found: Found, connections: int) -> str:
 def _offered(found: Found) -> list[str]:
     offers = sorted(found.offered.offers, key=lambda offer: offer.per_second)
     x = Axis("holds offered a second", log=True)
-    granted = [(offer.per_second, offer.result.granted_per_second) for offer in offers]
+    granted = [(offer.per_second, offer.granted_per_second) for offer in offers]
     asked = [(offer.per_second, offer.per_second) for offer in offers if offer.share <= 2]
-    admitted = [(offer.per_second, offer.result.granted_ms) for offer in offers]
+    waits: dict[str, Callable[[Result], float]] = {
+        "p50": lambda result: result.granted_ms.p50,
+        "p99": lambda result: result.granted_ms.p99,
+    }
     latencies = [
-        Series(name, [(pace, getattr(waited, name)) for pace, waited in admitted])
-        for name in ("p50", "p99")
+        Series(name, [(offer.per_second, offer.middle(waited)) for offer in offers])
+        for name, waited in waits.items()
     ]
     return [
         lines(

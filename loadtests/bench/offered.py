@@ -1,6 +1,7 @@
 """Throughput against offered load: requests come by the clock, up to the knee and far beyond."""
 
 from collections.abc import Callable
+from statistics import median
 
 from msgspec import Struct
 
@@ -10,18 +11,28 @@ from loadtests.crowd import Result, Template, run_crowd
 
 
 class Offer(Struct, frozen=True):
-    """One pace. `share`: of the capacity."""
+    """One pace. `share`: of the capacity; `results`: a round each."""
 
     share: float
     per_second: float
-    result: Result
+    results: list[Result]
+
+    def middle(self, value: Callable[[Result], float]) -> float:
+        """Return the median of a value of the rounds."""
+        return median(value(result) for result in self.results)
+
+    @property
+    def granted_per_second(self) -> float:
+        """Holds granted a second, the median of the rounds."""
+        return self.middle(lambda result: result.granted_per_second)
 
 
 class Offered(Struct, frozen=True):
     """What came of all paces.
 
     Attributes:
-        capacity_per_second: holds of a crowd that waits for its answers, before and after.
+        capacity_per_second: holds of a crowd that waits for its answers, before and after
+            each round.
         connections: those on which requests by the clock are sent; whoever finds all of
             them waiting for an answer is skipped, as a queue before the doors would do it.
         offers: pace after pace.
@@ -34,8 +45,8 @@ class Offered(Struct, frozen=True):
     @property
     def peak_per_second(self) -> float:
         """The most holds a second that were granted at any pace, or without one."""
-        paced = (offer.result.granted_per_second for offer in self.offers)
-        return max(*self.capacity_per_second, *paced)
+        paced = (offer.granted_per_second for offer in self.offers)
+        return max(median(self.capacity_per_second), *paced)
 
     @property
     def utmost(self) -> Offer:
@@ -45,7 +56,7 @@ class Offered(Struct, frozen=True):
     @property
     def kept(self) -> float:
         """Holds granted at the largest pace ÷ the peak."""
-        return round(self.utmost.result.granted_per_second / self.peak_per_second, 3)
+        return round(self.utmost.granted_per_second / self.peak_per_second, 3)
 
 
 def faults(found: Offered) -> list[str]:
@@ -53,7 +64,8 @@ def faults(found: Offered) -> list[str]:
     others = {
         status: count
         for offer in found.offers
-        for status, count in {**offer.result.statuses, "unknown": offer.result.unknown}.items()
+        for result in offer.results
+        for status, count in {**result.statuses, "unknown": result.unknown}.items()
         # Beyond the knee 503 is an honest answer.
         if status not in ("201", "503") and count
     }
@@ -62,11 +74,11 @@ def faults(found: Offered) -> list[str]:
 
 def steps(plan: Plan) -> int:
     """Return how many measurements `run` makes."""
-    return len(plan.offered.shares) + 2
+    return (len(plan.offered.shares) + 1) * plan.offered.rounds + 1
 
 
 def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) -> Offered:
-    """Measure pace after pace, each in an event of its own.
+    """Measure all rounds, every other one from the largest pace down, each in an event.
 
     Args:
         contest: everybody.
@@ -76,18 +88,23 @@ def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) ->
     asked = plan.offered
     progress("capacity", 0)
     capacity = [_capacity(contest, plan)]
-    offers = []
-    for number, share in enumerate(asked.shares, 1):
-        progress(f"{share:g} times the capacity offered", number)
-        per_second = round(share * capacity[0])
+    offers = [Offer(share, round(share * capacity[0]), []) for share in asked.shares]
+    done = 1
+    for number in range(1, asked.rounds + 1):
         path = f"/api/v1/events/{contest.shop.new_event()}/holds"
         template = Template("POST", path, BODY, contest.service.buyers, idempotency_keys=True)
-        spec = rounds.load(
-            contest.service, plan, asked.connections, template=template, per_second=per_second
-        )
-        offers.append(Offer(share, per_second, run_crowd(spec)))
-    progress("capacity", steps(plan) - 1)
-    capacity.append(_capacity(contest, plan))
+        for offer in offers if number % 2 else reversed(offers):
+            progress(f"{offer.share:g} times the capacity offered", done)
+            spec = rounds.load(
+                *(contest.service, plan, asked.connections),
+                template=template,
+                per_second=offer.per_second,
+            )
+            offer.results.append(run_crowd(spec))
+            done += 1
+        progress("capacity", done)
+        capacity.append(_capacity(contest, plan))
+        done += 1
     return Offered(capacity, asked.connections, offers)
 
 

@@ -67,8 +67,9 @@ class DoorsPlan(Struct, frozen=True):
 
 
 class OfferedPlan(Struct, frozen=True):
-    """How much is measured by the clock: connections, and paces as shares of the capacity."""
+    """How much is measured by the clock: rounds, connections, paces as shares of the capacity."""
 
+    rounds: int
     connections: int
     shares: tuple[float, ...]
 

@@ -121,7 +121,7 @@ def of_offered(found: Offered) -> list[Finding]:
     """Return the findings about more than can be served."""
     utmost = found.utmost
     what = f"with {utmost.share:g} times the capacity offered"
-    p99 = utmost.result.granted_ms.p99
+    p99 = utmost.middle(lambda result: result.granted_ms.p99)
     return [
         Finding(f"holds granted {what} ÷ peak", found.kept, 0.9, 0.97),
         Finding(f"p99 of the admitted {what}", p99, 250.0, 100.0, "ms", at_most=True),

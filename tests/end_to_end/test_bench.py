@@ -66,8 +66,8 @@ def _check_parts(found: dict) -> None:
     assert scanned["check_ins"]["statuses"].keys() == {"200"}
     assert scanned["echo"]["requests"] > 0
     half, ten_times = found["offered"]["offers"]
-    assert half["result"]["granted_ms"]["p50"] > 0
-    assert ten_times["result"]["skipped"] > ten_times["result"]["requests"]
+    assert half["results"][0]["granted_ms"]["p50"] > 0
+    assert ten_times["results"][0]["skipped"] > ten_times["results"][0]["requests"]
     assert [one["events"] for one in found["growth"]] == [1, 4]
     assert all(one["result"]["statuses"].keys() == {"201"} for one in found["growth"])
 

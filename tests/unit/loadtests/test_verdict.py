@@ -194,14 +194,17 @@ def by_the_clock(*granted: float, p99: float = 90.0) -> Offered:
         Offer(
             share,
             share * 1_000,
-            Result(
-                *(9, 1.0, 9_999.0, {"201": int(rate), "503": 5_000}, {}, none, 0, 5.0),
-                granted_ms=Latency(1, 2, p99, 9_999),
-            ),
+            [
+                Result(
+                    *(9, 1.0, 9_999.0, {"201": int(rate * noise), "503": 5_000}, {}, none, 0, 5.0),
+                    granted_ms=Latency(1, 2, p99 * noise, 9_999),
+                )
+                for noise in (3, 1, 0.5)
+            ],
         )
         for share, rate in zip((0.5, 1.0, 10.0), granted, strict=True)
     ]
-    return Offered([1_000.0, 990.0], 64, offers)
+    return Offered([990.0, 1_000.0, 2_000.0], 64, offers)
 
 
 def test_what_is_kept_beyond_the_knee_is_compared_with_the_best():
@@ -216,7 +219,7 @@ def test_what_is_kept_beyond_the_knee_is_compared_with_the_best():
 def test_being_turned_away_is_no_fault_and_anything_else_is_one():
     assert offered.faults(by_the_clock(500, 950, 890)) == []
     found = by_the_clock(500, 950, 890)
-    found.offers[1].result.statuses["500"] = 1
+    found.offers[1].results[0].statuses["500"] = 1
     assert offered.faults(found) == ["holds by the clock: other answers: {'500': 1}"]
 
 
