@@ -69,8 +69,9 @@ class Reconciler:
             since: Unix seconds; payments and webhooks from then on are looked at, the
                 last RECONCILE_LOOK_BACK_SECONDS if None.
             again: look, too, at what agreed in the last run and has not changed at Stripe
-                since. A booking does not unlearn what it has heard, so this finds something
-                only after a journal was damaged; and it wakes every event that rests.
+                since. A booking does not unlearn what it has heard (but of refunds, and those
+                are looked at every time), so this finds something only after a journal was
+                damaged; and it wakes every event that rests.
 
         Raises:
             StripeAway, StripeRefused, Unavailable: nobody to compare with.
@@ -235,9 +236,10 @@ def _agrees(intent: Intent, booking: Booking | None) -> bool:
 
 
 def _is_done(intent: Intent, booking: Booking | None) -> bool:
-    """Tell whether they agree, and not only while a refund is under way."""
+    """Tell whether they agree for good: a refund of ours may yet be made, or bounce."""
     payment = None if booking is None else booking.payment
-    return _agrees(intent, booking) and payment is not None and not payment.refunding
+    touched = payment is None or payment.refund is not None or payment.counted
+    return _agrees(intent, booking) and not touched
 
 
 _FIELDS = Repair.__struct_fields__

@@ -32,7 +32,7 @@ def circumstances(kept: Document) -> str:
     return (
         f"{kept.at[:10]}, one run, {machine['cores_usable']} cores ({machine['cpu']}), Python "
         f"{machine['python']}; everything on this machine, store: {kept.found.durability}. "
-        f"Ratios are medians of the ratios of {kept.plan.rounds} interleaved rounds."
+        f"Ratios of the first table are medians of those of {kept.plan.rounds} interleaved rounds."
     )
 
 

@@ -7,7 +7,11 @@ from msgspec import Struct
 
 from loadtests.bench import rounds
 from loadtests.bench.rounds import BODY, Contest, Plan
+from loadtests.bench.shop import Stock
 from loadtests.crowd import Result, Template, run_crowd
+
+#: Times that the capacity is measured before the paces are set by it.
+_CAPACITIES = 3
 
 
 class Offer(Struct, frozen=True):
@@ -31,8 +35,8 @@ class Offered(Struct, frozen=True):
     """What came of all paces.
 
     Attributes:
-        capacity_per_second: holds of a crowd that waits for its answers, before and after
-            each round.
+        capacity_per_second: holds of a crowd that waits for its answers, before the first
+            round and after each.
         connections: those on which requests by the clock are sent; whoever finds all of
             them waiting for an answer is skipped, as a queue before the doors would do it.
         offers: pace after pace.
@@ -74,11 +78,11 @@ def faults(found: Offered) -> list[str]:
 
 def steps(plan: Plan) -> int:
     """Return how many measurements `run` makes."""
-    return (len(plan.offered.shares) + 1) * plan.offered.rounds + 1
+    return (len(plan.offered.shares) + 1) * plan.offered.rounds + _CAPACITIES
 
 
 def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) -> Offered:
-    """Measure all rounds, every other one from the largest pace down, each in an event.
+    """Measure all rounds, every other one from the largest pace down.
 
     Args:
         contest: everybody.
@@ -87,13 +91,14 @@ def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) ->
     """
     asked = plan.offered
     progress("capacity", 0)
-    capacity = [_capacity(contest, plan)]
-    offers = [Offer(share, round(share * capacity[0]), []) for share in asked.shares]
-    done = 1
+    capacity = [_capacity(contest, plan) for _ in range(_CAPACITIES)]
+    offers = [Offer(share, round(share * median(capacity)), []) for share in asked.shares]
+    done = _CAPACITIES
     for number in range(1, asked.rounds + 1):
-        path = f"/api/v1/events/{contest.shop.new_event()}/holds"
-        template = Template("POST", path, BODY, contest.service.buyers, idempotency_keys=True)
+        stock = Stock(contest.shop)
         for offer in offers if number % 2 else reversed(offers):
+            path = f"/api/v1/events/{stock.event_id()}/holds"
+            template = Template("POST", path, BODY, contest.service.buyers, idempotency_keys=True)
             progress(f"{offer.share:g} times the capacity offered", done)
             spec = rounds.load(
                 *(contest.service, plan, asked.connections),
@@ -101,6 +106,7 @@ def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) ->
                 per_second=offer.per_second,
             )
             offer.results.append(run_crowd(spec))
+            stock.sold(offer.results[-1])
             done += 1
         progress("capacity", done)
         capacity.append(_capacity(contest, plan))

@@ -24,7 +24,7 @@ from loadtests.bench.peers import (
     peers,
 )
 from loadtests.bench.servers import Onsale
-from loadtests.bench.shop import Shop
+from loadtests.bench.shop import Shop, Stock
 from loadtests.crowd import Result, Spec, Template, run_crowd
 
 #: Same for everybody.
@@ -204,8 +204,8 @@ def run(
 ) -> Iterator[Measured]:
     """Measure everybody in one round, every other round the other way round.
 
-    Our holds, all in one event, are measured again beside each of the others: a machine that
-    has neighbours is another one after some seconds.
+    Our holds, all in one event while its stock lasts, are measured again beside each of the
+    others: a machine that has neighbours is another one after some seconds.
 
     Args:
         contest: everybody.
@@ -218,13 +218,15 @@ def run(
     others = [name for name in CONTENDERS if name not in (DURABLE, *contest.peers.absent)]
     done = 0
     for connections in plan.connections:
-        event_id = contest.shop.new_event()
+        stock = Stock(contest.shop)
         for contender in others if number % 2 else reversed(others):
             found: dict[str, tuple[Result, str | None]] = {}
             for name in (DURABLE, contender) if number % 2 else (contender, DURABLE):
                 progress(f"{name}, {connections} connections", done)
                 if name == DURABLE:
-                    found[name] = run_crowd(_ours(contest, plan, connections, event_id)), None
+                    held = run_crowd(_ours(contest, plan, connections, stock.event_id()))
+                    stock.sold(held)
+                    found[name] = held, None
                 elif name == WEBHOOK:
                     flood = load(contest.service, plan, connections, webhooks=webhooks)
                     found[name] = run_crowd(flood), None

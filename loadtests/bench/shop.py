@@ -9,11 +9,13 @@ from urllib.parse import urlencode
 from loadtests.bench import servers
 from loadtests.bench.processes import BenchFailed
 from loadtests.bench.servers import API_KEY, Onsale
-from loadtests.crowd import Webhooks
+from loadtests.crowd import Result, Webhooks
 from loadtests.payers import Buying, Delivering, Paid, Purchase, run_buying, run_delivering
 
 #: More than any round can take.
 _CAPACITY = 1_000_000
+#: An event of which so many are held is left for a new one: no measurement holds as many more.
+_HELD_MAX = _CAPACITY // 2
 _WEBHOOK_PATH = "/api/v1/stripe/events"
 #: Payments that the flood of webhooks is about.
 _FLOOD_PAYMENTS = 100
@@ -119,3 +121,25 @@ class Shop:
         )
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return json.load(answer)
+
+
+class Stock:
+    """The event of several measurements, and another one before it could sell out.
+
+    Each event has an owner, which takes something from the machine as long as it is awake.
+    """
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._event_id = ""
+        self._held = 0
+
+    def event_id(self) -> str:
+        """Return the event of the next measurement."""
+        if not self._event_id or self._held > _HELD_MAX:
+            self._event_id, self._held = self._shop.new_event(), 0
+        return self._event_id
+
+    def sold(self, result: Result) -> None:
+        """Note what a measurement has held."""
+        self._held += result.granted

@@ -28,8 +28,8 @@ from tests.stripe_sandbox import API_KEY, WEBHOOK_SECRET, ask
 from tests.unit.engine.domain.given import replayed
 
 _ANSWER_SECONDS = 30.0
-#: Shorter than a hold lasts: of eighty buyers one may find the way to Stripe closed again and
-#: again, where every other call fails.
+#: Shorter than a hold lasts where a drill says nothing else: of eighty buyers one may find the
+#: way to Stripe closed again and again, where every other call fails.
 _PATIENCE_SECONDS = 150.0
 #: It is about the last hour: the events of all drills before are woken for it.
 _RECONCILED_SECONDS = 300.0

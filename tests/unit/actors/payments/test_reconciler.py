@@ -70,6 +70,18 @@ async def test_what_has_changed_at_stripe_is_asked_about_again() -> None:
     assert [one.booking_id for one in report.repairs] == [booking_id("ann")]
 
 
+async def test_what_was_given_back_is_looked_at_every_time() -> None:
+    """A refund that was made may bounce, and its sum be that of another one then."""
+    desk = Desk()
+    await desk.paid()
+    desk.refund()
+    await desk.pursuit.pursue(desk.unsettled())
+    assert desk.booking("ann").status is Status.REFUNDED
+    desk.catalogue.rests = True
+    it = reconciling(desk)
+    assert [(await asked(desk, it, again=False))[0] > 0 for _ in range(3)] == [True] * 3
+
+
 async def test_what_differs_is_looked_at_until_it_agrees() -> None:
     desk = Desk()
     desk.stripe.pay(await desk.opened())
