@@ -131,7 +131,7 @@ class Reconciler:
     async def _recent(self, report: Report, since: int, known: set[int]) -> set[int]:
         """Compare what Stripe opened lately: what is closed here may not be so there.
 
-        Returns the hashes of what agrees; what is `known` to is not asked about.
+        Returns the hashes of what agrees; what is `known` to agree is not asked about.
         """
         agreed: set[int] = set()
         after: str | None = None

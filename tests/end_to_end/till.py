@@ -28,9 +28,10 @@ from tests.stripe_sandbox import API_KEY, WEBHOOK_SECRET, ask
 from tests.unit.engine.domain.given import replayed
 
 _ANSWER_SECONDS = 30.0
+_PATIENCE_SECONDS = 60.0
 #: Shorter than a hold lasts where a drill says nothing else: of eighty buyers one may find the
 #: way to Stripe closed again and again, where every other call fails.
-_PATIENCE_SECONDS = 150.0
+_OPENED_SECONDS = 150.0
 #: It is about the last hour: the events of all drills before are woken for it.
 _RECONCILED_SECONDS = 300.0
 _POLL_SECONDS = 0.05
@@ -74,7 +75,7 @@ class Till:
     async def opened(self, customer: str, quantity: int = 1, booking_id: str = "") -> Purchase:
         """Hold tickets, and begin to pay as often as it takes."""
         booking_id = booking_id or await self.held(customer, quantity)
-        answer = await self._insist(lambda: self.ask_to_pay(customer, booking_id))
+        answer = await self._insist(lambda: self.ask_to_pay(customer, booking_id), _OPENED_SECONDS)
         assert answer.status_code == 201, answer.text
         return Purchase(customer, booking_id, answer.json()["payment_intent_id"])
 
