@@ -42,6 +42,8 @@ _ROUTERS = (
     controls.router,
     operations.router,
 )
+#: A request that no route is for.
+_OF_NOBODY = {"type": "http", "method": "GET", "path": "", "root_path": "", "headers": []}
 #: Codes for what the framework refuses by itself.
 _CODES = {
     400: "malformed_json",
@@ -51,21 +53,25 @@ _CODES = {
 }
 
 
-def make_app(service: Service, ray_answers: Callable[[], bool]) -> Edge:
+def make_app(inner: FastAPI, service: Service, ray_answers: Callable[[], bool]) -> Edge:
     """Return the ASGI application of one gateway process.
 
     Args:
+        inner: see `make_inner`.
         service: what the routes share.
         ray_answers: tells whether the cluster answers; may block.
     """
-    app = make_inner()
-    app.state.service = service
-    app.state.ray_answers = ray_answers
-    return Edge(app, service)
+    inner.state.service = service
+    inner.state.ray_answers = ray_answers
+    return Edge(inner, service)
 
 
 def make_inner() -> FastAPI:
-    """Return everything but the edge and the plain routes, serving nobody yet."""
+    """Return everything but the edge and the plain routes, serving nobody yet.
+
+    Its routes are made here. The framework would make them with the first request: a tenth
+    of a second, in which a gateway answers nobody.
+    """
     app = FastAPI(
         title="onsale",
         version=version("onsale"),
@@ -83,6 +89,8 @@ def make_inner() -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _broken)
     openapi.install(app)
+    for route in app.routes:
+        route.matches(_OF_NOBODY)
     return app
 
 

@@ -34,7 +34,7 @@ from engine.store.vault import Vault
 from engine.store.webhooks import SqlWebhooks
 from engine.tickets.seal import Seals
 from gateway import metrics
-from gateway.app import make_app
+from gateway.app import make_app, make_inner
 from gateway.auth import Tokens, derive_key
 from gateway.books import Books
 from gateway.direct import DirectProtocol
@@ -174,7 +174,7 @@ def run(launch: Launch) -> None:
         _desks(launch, payments),
         _oversight(launch),
     )
-    app = make_app(service, runtime.answers)
+    app = make_app(make_inner(), service, runtime.answers)
     config = uvicorn.Config(
         app,
         loop="uvloop",

@@ -7,7 +7,6 @@ accepted that the document forbids.
 import asyncio
 import copy
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -138,12 +137,12 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def target(
-    store: EmbeddedStore, sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest
+    store: EmbeddedStore, sandbox: Sandbox, books_url: str, request: pytest.FixtureRequest
 ) -> Iterator[Target]:
     path = request.node.callspec.params["operation"].path
     free = any(part in path for part in CONFIRMED)
     with asyncio.Runner() as runner:
-        running = Target(store, sandbox, f"sqlite:///{tmp_path}/onsale.db", runner, free=free)
+        running = Target(store, sandbox, books_url, runner, free=free)
         yield running
         running.close()
 

@@ -10,7 +10,7 @@ from engine.journal.contract import Unavailable
 from engine.journal.pulses import Pulse, Pulses
 from engine.journal.redis_streams import RedisStreams
 from engine.journal.streams import Group, Incoming, StreamKind
-from engine.limits import HOT_EVENTS_MAX
+from engine.limits import HOT_EVENTS_MAX, SCRAPE_WAIT_SECONDS
 from gateway import lookout
 from tests.in_process import BASE, InProcess
 
@@ -31,7 +31,8 @@ async def shown(onsale: InProcess) -> dict[tuple, float]:
 
 @pytest.fixture
 def impatient(onsale: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every scrape look anew."""
+    """Have every scrape look anew, and wait for the store however busy the machine is."""
+    monkeypatch.setattr(lookout, "SCRAPE_WAIT_SECONDS", 30.0)
     monkeypatch.setattr(lookout, "LAG_EVERY_SECONDS", 0.0)
     monkeypatch.setattr(lookout, "PULSES_EVERY_SECONDS", 0.0)
 
@@ -114,6 +115,7 @@ async def test_a_store_that_is_away_slows_no_scrape_and_is_said_to_be_away(
 
     with monkeypatch.context() as away:
         away.setattr(onsale.service.lookout._pulses, "busiest", hangs)
+        away.setattr(lookout, "SCRAPE_WAIT_SECONDS", SCRAPE_WAIT_SECONDS)
         for _ in range(2):
             found = await shown(onsale)  # although the store has not answered
             assert found[("onsale_store_up",)] == 0
