@@ -99,7 +99,7 @@ def _away(office: Office, how: str) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("how", "away_seconds"),
     [
-        ("killed", 15.0),
+        ("killed", 7.0),
         pytest.param("killed", 300.0, marks=pytest.mark.drill),
         pytest.param("frozen", 60.0, marks=pytest.mark.drill),
     ],
