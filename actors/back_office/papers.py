@@ -9,8 +9,10 @@ from engine.domain.event import Event
 from engine.domain.tickets import place_of_ticket
 from engine.limits import DRAWN_AT_ONCE_MAX
 from engine.store.contract import Contact, StoredTicket
-from engine.tickets import calendar, paper
+from engine.tickets import calendar
+from engine.tickets.draftsman import Draftsman
 from engine.tickets.seal import Seals
+from engine.tickets.sheet import Sheet
 
 
 class Papers:
@@ -22,15 +24,20 @@ class Papers:
 
     def __init__(self, seals: Seals) -> None:
         self._seals = seals
+        self._draftsman = Draftsman()
         self._pool = ThreadPoolExecutor(DRAWN_AT_ONCE_MAX, "papers")
 
     async def tickets(
         self, event: Event, tickets: Sequence[StoredTicket], contact: Contact, issued_at_ms: int
     ) -> Attachment:
-        """Return a PDF with a page for each ticket; see `engine.tickets.paper.draw`."""
+        """Return a PDF with a page for each ticket; see `engine.tickets.paper.draw`.
+
+        Raises:
+            NotDrawn: see `Draftsman.draw`.
+        """
         kinds = {kind.code: kind.name for kind in event.ticket_types}
         sheets = tuple(
-            paper.Sheet(
+            Sheet(
                 ticket.number,
                 self._seals.seal(ticket.ticket_id, ticket.customer),
                 kinds[ticket.ticket_type],
@@ -40,7 +47,9 @@ class Papers:
             for ticket in tickets
         )
         loop = asyncio.get_running_loop()
-        drawn = await loop.run_in_executor(self._pool, paper.draw, event, sheets, issued_at_ms)
+        drawn = await loop.run_in_executor(
+            self._pool, self._draftsman.draw, event, sheets, issued_at_ms
+        )
         return Attachment(f"tickets-{tickets[0].booking_id}.pdf", "application/pdf", drawn)
 
     async def calendar(
@@ -58,3 +67,4 @@ class Papers:
     def close(self) -> None:
         """Draw nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._draftsman.close()

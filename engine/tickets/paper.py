@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 from fpdf import FPDF, Align, XPos, YPos
 from fpdf.enums import WrapMode
 from fpdf.fonts import TTFFont
-from msgspec import Struct
 
 from engine.domain.event import Event, RefundPolicy
 from engine.tickets import code, typeface
+from engine.tickets.sheet import Sheet
 
 #: A4, millimetres.
 _MARGIN = 20.0
@@ -29,24 +29,6 @@ _TERMS = (
     "This code admits one person once: whoever shows it first. Do not publish it. A ticket that "
     "was refunded, disputed or whose event is cancelled admits nobody."
 )
-
-
-class Sheet(Struct, frozen=True):
-    """One ticket as it is printed.
-
-    Args:
-        number: what people read to each other.
-        payload: of the code.
-        kind: name of the ticket type.
-        seat: None where units are only counted.
-        holder: whose it is, where somebody was named.
-    """
-
-    number: str
-    payload: str
-    kind: str
-    seat: str | None = None
-    holder: str | None = None
 
 
 def draw(event: Event, sheets: tuple[Sheet, ...], issued_at_ms: int) -> bytes:

@@ -27,6 +27,7 @@ from engine.journal.catalogue import EventDocument
 from engine.journal.contract import Unavailable
 from engine.limits import LIST_MAX, PDF_TICKETS_MAX
 from engine.tickets import calendar, code, paper
+from engine.tickets.sheet import Sheet
 from gateway.auth import Principal
 from gateway.bodies import invalid
 from gateway.problems import Problem
@@ -229,7 +230,7 @@ async def _paper(
     kinds = {kind.code: kind.name for kind in event.ticket_types}
     contact = await service.books.contact(issued.booking.booking_id)
     sheets = tuple(
-        paper.Sheet(
+        Sheet(
             service.ticketing.number(ticket.ticket_id),
             service.ticketing.payload(ticket, issued.booking.customer),
             kinds[ticket.ticket_type],

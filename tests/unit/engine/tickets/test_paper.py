@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from engine.domain.event import Event, RefundPolicy, Venue
 from engine.tickets import paper, typeface
 from engine.tickets.seal import Seals
+from engine.tickets.sheet import Sheet
 from tests.reading_codes import pages, read_pdf, text_of
 
 SEALS = Seals((bytes(32),))
@@ -30,9 +31,9 @@ EVENT = Event(
 )
 
 
-def sheet(place: int = 0, **changes: str) -> paper.Sheet:
+def sheet(place: int = 0, **changes: str) -> Sheet:
     payload = SEALS.seal(f"tkt_{'0' * 28}{place:02d}", "ann")
-    return replace(paper.Sheet(f"K7QX-93D{place}", payload, "Standing"), **changes)
+    return replace(Sheet(f"K7QX-93D{place}", payload, "Standing"), **changes)
 
 
 def test_a_ticket_says_all_that_somebody_at_the_door_needs() -> None:
