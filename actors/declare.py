@@ -40,9 +40,9 @@ log = structlog.get_logger(__name__)
 #: Ray namespace of everything that belongs to the product.
 NAMESPACE = "onsale"
 
-#: Niceness of the back office beside that of owners and gateways. What it draws, four fifths of
-#: its work, gives way to everybody; see `engine.tickets.draftsman`. The rest must be done in
-#: time: it would be taken for frozen otherwise, and killed.
+#: Niceness of the back office beside that of owners and gateways. Drawing, four fifths of its
+#: work, has a process of its own that gives way to everybody (`engine.tickets.draftsman`). What
+#: is left must be done in time: whoever does not answer is taken for frozen, and killed.
 _BACK_OFFICE_NICENESS = 5
 
 #: Ray's types know only some of its options.
@@ -230,12 +230,11 @@ class BackOfficeActor(_Signed):
     """
 
     def __init__(self, settings: BackOfficeSettings, owners: Owners, place: int) -> None:
-        # Only here: what draws papers and keeps books takes two seconds and 80 MB to import, and
-        # the process of every owner imports this file.
+        # Only here: what keeps books takes a second and 55 MB to import, and the process of every
+        # owner imports this file.
         from actors.back_office.desk import BackOfficeDesk  # noqa: PLC0415
 
         configure_logging()
-        # Whatever it does can wait a second; a buyer cannot.
         os.nice(_BACK_OFFICE_NICENESS)
         super().__init__(back_office_name(place), Catalogue(connect(settings.redis_url)))
         self._place = place

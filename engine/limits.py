@@ -348,8 +348,8 @@ PDF_TICKETS_MAX = 100
 #: Files of tickets drawn at once by one gateway. Drawing is Python's own work: a second
 #: thread would not draw more, and sales would have to wait for two instead of one.
 DRAWN_AT_ONCE_MAX = 1
-#: Longest that the back office waits for one file, seconds: a hundred tickets on a machine that
-#: has hardly any time for it, and less than POST_LEASE_MS.
+#: Longest that the back office waits for one file, seconds, before it takes whoever draws it for
+#: frozen: PDF_TICKETS_MAX take minutes on a full machine. Less than POST_LEASE_MS.
 DRAWING_SECONDS_MAX = 240
 #: Requests for files that may wait for that, before a gateway answers 503 `overloaded`: a
 #: second of work.

@@ -42,8 +42,6 @@ _ROUTERS = (
     controls.router,
     operations.router,
 )
-#: A request that no route is for.
-_OF_NOBODY = {"type": "http", "method": "GET", "path": "", "root_path": "", "headers": []}
 #: Codes for what the framework refuses by itself.
 _CODES = {
     400: "malformed_json",
@@ -89,8 +87,9 @@ def make_inner() -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _broken)
     openapi.install(app)
+    nobodys = {"type": "http", "method": "GET", "path": "", "root_path": "", "headers": []}
     for route in app.routes:
-        route.matches(_OF_NOBODY)
+        route.matches(nobodys)
     return app
 
 

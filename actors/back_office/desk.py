@@ -145,7 +145,7 @@ class BackOfficeDesk:
 
     async def _close(self) -> None:
         """Let go of everything that was connected."""
-        self._papers.close()
+        await self._papers.close()
         await self._poster.close()
         for channel in self._channels.values():
             await channel.close()

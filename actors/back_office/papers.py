@@ -4,15 +4,19 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from actors.back_office.channels import Attachment
+import structlog
+
+from actors.back_office.channels import Attachment, TryLater
 from engine.domain.event import Event
 from engine.domain.tickets import place_of_ticket
 from engine.limits import DRAWN_AT_ONCE_MAX
 from engine.store.contract import Contact, StoredTicket
 from engine.tickets import calendar
-from engine.tickets.draftsman import Draftsman
+from engine.tickets.draftsman import Draftsman, NotDrawn
 from engine.tickets.seal import Seals
 from engine.tickets.sheet import Sheet
+
+log = structlog.get_logger(__name__)
 
 
 class Papers:
@@ -33,7 +37,7 @@ class Papers:
         """Return a PDF with a page for each ticket; see `engine.tickets.paper.draw`.
 
         Raises:
-            NotDrawn: see `Draftsman.draw`.
+            TryLater: it could not be drawn.
         """
         kinds = {kind.code: kind.name for kind in event.ticket_types}
         sheets = tuple(
@@ -47,9 +51,13 @@ class Papers:
             for ticket in tickets
         )
         loop = asyncio.get_running_loop()
-        drawn = await loop.run_in_executor(
-            self._pool, self._draftsman.draw, event, sheets, issued_at_ms
-        )
+        try:
+            drawn = await loop.run_in_executor(
+                self._pool, self._draftsman.draw, event, sheets, issued_at_ms
+            )
+        except NotDrawn as error:
+            log.error("paper_not_drawn", event_id=event.event_id, reason=str(error))
+            raise TryLater(None, "the tickets could not be drawn") from error
         return Attachment(f"tickets-{tickets[0].booking_id}.pdf", "application/pdf", drawn)
 
     async def calendar(
@@ -57,14 +65,12 @@ class Papers:
     ) -> Attachment:
         """Return an entry for a calendar; see `engine.tickets.calendar.entry`."""
         numbers = tuple(ticket.number for ticket in tickets)
-        loop = asyncio.get_running_loop()
-        entry = await loop.run_in_executor(
-            self._pool, calendar.entry, event, booking_id, numbers, issued_at_ms
-        )
+        # Not in the queue of drawings, which may be long.
+        entry = await asyncio.to_thread(calendar.entry, event, booking_id, numbers, issued_at_ms)
         media_type = "text/calendar; charset=utf-8; method=PUBLISH"
         return Attachment(f"{event.event_id}.ics", media_type, entry)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Draw nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._draftsman.close()
+        await asyncio.to_thread(self._draftsman.close)

@@ -7,12 +7,16 @@ input ends. `Draftsman` runs it.
 """
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import traceback
+from pathlib import Path
 from typing import IO
 
 import msgspec
@@ -23,6 +27,12 @@ from engine.limits import DRAWING_SECONDS_MAX
 from engine.tickets.sheet import Sheet
 
 _LENGTH_BYTES = 4
+#: The lowest there is.
+_NICENESS = 19
+#: Whoever is kept waiting is on a machine whose cores others want. Niceness alone does not leave
+#: them enough, because whoever wakes up waits for the end of a slice, nice or not: so many times
+#: as long as a paper had to wait, the next one waits, too; but not for longer than this, seconds.
+_GIVE_WAY, _GIVE_WAY_SECONDS_MAX = 2.0, 1.0
 
 
 class NotDrawn(Exception):
@@ -47,13 +57,16 @@ class _Drawn(Struct, frozen=True, array_like=True):
 class Draftsman:
     """Whoever draws papers, one at a time; calls block.
 
-    Python draws with its lock held, and what draws with the lowest priority holds it for
-    long: in the same process, whatever must answer in time would wait for that.
+    Python draws with its lock held, and at the lowest priority that takes long on a full
+    machine: in the same process, whatever must answer in time would wait for it.
     """
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
+        self._starting = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        # Not a pipe: that may be full, and nobody reads it before the end.
+        self._last_words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - see `close`
         self._closed = False
 
     def draw(self, event: Event, sheets: tuple[Sheet, ...], issued_at_ms: int) -> bytes:
@@ -69,27 +82,33 @@ class Draftsman:
             if answer is None:
                 # Killed by somebody: for want of memory, say. Once, that may be by chance.
                 answer = self._ask(wanted)
-        if answer is None:
-            raise NotDrawn("the process that draws has ended over it, twice")
+            if answer is None:
+                self._last_words.seek(0)
+                said = self._last_words.read().decode(errors="replace").splitlines()
+                raise NotDrawn(f"the process that draws has ended twice: {said[-1:]}")
         drawn = msgspec.msgpack.decode(answer, type=_Drawn)
         if drawn.mistake:
             raise NotDrawn(drawn.mistake)
         return drawn.paper
 
     def close(self) -> None:
-        """End the process, and whatever is being drawn."""
-        self._closed = True
-        process = self._process
-        if process is not None:
-            process.kill()
+        """End the process, and whatever is being drawn. Waits for that."""
+        with self._starting:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
         with self._turn:
             self._end()
+            self._last_words.close()
 
     def _ask(self, wanted: bytes) -> bytes | None:
         """Return the process's answer, None if it has ended instead."""
-        if self._closed:
-            raise NotDrawn("nothing is drawn any more")
-        process = self._process = self._process or _start()
+        with self._starting:
+            if self._closed:
+                raise NotDrawn("nothing is drawn any more")
+            if self._process is None:
+                self._process = _start(self._last_words)
+            process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
         # One that has stopped must not stop whoever waits for it.
@@ -101,6 +120,9 @@ class Draftsman:
             answer = _read(process.stdout)
         except (EOFError, BrokenPipeError):
             answer = None
+        except BaseException:
+            self._end()  # or the next one would get this one's paper
+            raise
         finally:
             patience.cancel()
         if answer is None:
@@ -116,11 +138,12 @@ class Draftsman:
             process.communicate()
 
 
-def _start() -> subprocess.Popen[bytes]:
+def _start(last_words: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "engine.tickets.draftsman"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=last_words,
     )
 
 
@@ -147,22 +170,29 @@ def _read(file: IO[bytes]) -> bytes | None:
 
 def main() -> None:
     """Draw until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever has started us
     # Only here: whoever has a `Draftsman` needs none of it.
     from engine.tickets import paper  # noqa: PLC0415
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever has started us
-    asked, answers = sys.stdin.buffer, sys.stdout.buffer
+    # What libraries have to say about names is nobody's business.
+    logging.disable()
+    # Whatever is printed must not get among the papers.
+    asked, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
     while (message := _read(asked)) is not None:
+        began, used = time.monotonic(), time.process_time()
         wanted = msgspec.msgpack.decode(message, type=_Wanted)
         try:
             drawn = _Drawn(paper.draw(wanted.event, wanted.sheets, wanted.issued_at_ms))
         except Exception as error:  # noqa: BLE001 - told to whoever wants the paper
-            drawn = _Drawn(b"", f"{type(error).__name__}: {error}")
+            # What it says may name somebody: only where it happened is told.
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{Path(where.filename).name}:{where.lineno}"
+            drawn = _Drawn(b"", f"{type(error).__name__} at {place}")
         _write(answers, msgspec.msgpack.encode(drawn))
-        # The lowest there is. At the lowest niceness, a buyer's hold would still have to wait
-        # for the end of a slice; who is idle gives way at once. Not before the first paper,
-        # with which the fonts are read: on a full machine that would take a minute.
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        waited = time.monotonic() - began - (time.process_time() - used)
+        time.sleep(min(_GIVE_WAY * waited, _GIVE_WAY_SECONDS_MAX))
 
 
 if __name__ == "__main__":

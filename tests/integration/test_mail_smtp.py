@@ -149,7 +149,7 @@ async def test_a_confirmation_arrives_with_tickets_that_open_the_door(start, cha
     try:
         letter = await write(message, sold, contact, tickets, papers)
     finally:
-        papers.close()
+        await papers.close()
     name = await channel_to(url).send(letter)
     assert name == url.removeprefix("smtp://")
     ((recipient, content),) = room.mails
