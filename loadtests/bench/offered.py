@@ -35,8 +35,8 @@ class Offered(Struct, frozen=True):
     """What came of all paces.
 
     Attributes:
-        capacity_per_second: holds of a crowd that waits for its answers, before the first
-            round and after each.
+        capacity_per_second: holds of a crowd of as many connections that waits for its
+            answers, before the first round and after each.
         connections: those on which requests by the clock are sent; whoever finds all of
             them waiting for an answer is skipped, as a queue before the doors would do it.
         offers: pace after pace.
@@ -115,5 +115,7 @@ def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) ->
 
 
 def _capacity(contest: Contest, plan: Plan) -> float:
-    spec = rounds.holds(contest, plan, contest.shop.new_event())
+    path = f"/api/v1/events/{contest.shop.new_event()}/holds"
+    template = Template("POST", path, BODY, contest.service.buyers, idempotency_keys=True)
+    spec = rounds.load(contest.service, plan, plan.offered.connections, template=template)
     return run_crowd(spec).granted_per_second
