@@ -65,8 +65,8 @@ class Draftsman:
         self._turn = threading.Lock()
         self._starting = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        # Not a pipe: that may be full, and nobody reads it before the end.
-        self._last_words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - see `close`
+        self._said: IO[bytes] | None = None
+        self._last_words = ""
         self._closed = False
 
     def draw(self, event: Event, sheets: tuple[Sheet, ...], issued_at_ms: int) -> bytes:
@@ -83,9 +83,7 @@ class Draftsman:
                 # Killed by somebody: for want of memory, say. Once, that may be by chance.
                 answer = self._ask(wanted)
             if answer is None:
-                self._last_words.seek(0)
-                said = self._last_words.read().decode(errors="replace").splitlines()
-                raise NotDrawn(f"the process that draws has ended twice: {said[-1:]}")
+                raise NotDrawn(f"the process that draws has ended twice: {self._last_words}")
         drawn = msgspec.msgpack.decode(answer, type=_Drawn)
         if drawn.mistake:
             raise NotDrawn(drawn.mistake)
@@ -99,7 +97,6 @@ class Draftsman:
                 self._process.kill()
         with self._turn:
             self._end()
-            self._last_words.close()
 
     def _ask(self, wanted: bytes) -> bytes | None:
         """Return the process's answer, None if it has ended instead."""
@@ -107,7 +104,9 @@ class Draftsman:
             if self._closed:
                 raise NotDrawn("nothing is drawn any more")
             if self._process is None:
-                self._process = _start(self._last_words)
+                # Not a pipe: that may be full, and nobody reads it before the end.
+                self._said = tempfile.TemporaryFile()  # noqa: SIM115 - see `_end`
+                self._process = _start(self._said)
             process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
@@ -133,17 +132,22 @@ class Draftsman:
 
     def _end(self) -> None:
         process, self._process = self._process, None
+        said, self._said = self._said, None
         if process is not None:
             process.kill()
             process.communicate()
+        if said is not None:
+            with said:
+                said.seek(0)
+                self._last_words = "".join(said.read().decode(errors="replace").splitlines()[-1:])
 
 
-def _start(last_words: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(said: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "engine.tickets.draftsman"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=last_words,
+        stderr=said,
     )
 
 

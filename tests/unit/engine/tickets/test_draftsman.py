@@ -78,15 +78,15 @@ def test_killed_over_a_paper_it_is_drawn_by_another(draftsman):
 
 
 def test_what_kills_it_again_is_not_drawn_and_its_last_words_are_told(draftsman, monkeypatch):
-    said = "import sys; sys.stdin.buffer.read(9); sys.exit('out of paper')"
-    monkeypatch.setattr(module, "_start", lambda words: _command(said, words))
+    parting = "import sys; sys.stdin.buffer.read(9); sys.exit('out of paper')"
+    monkeypatch.setattr(module, "_start", lambda said: _command(parting, said))
     with pytest.raises(NotDrawn, match=r"twice.*out of paper"):
         draftsman.draw(EVENT, (sheet(),), ISSUED_AT_MS)
 
 
 def test_one_that_stands_still_is_not_waited_for(draftsman, monkeypatch):
     monkeypatch.setattr(module, "DRAWING_SECONDS_MAX", 0.2)
-    monkeypatch.setattr(module, "_start", lambda words: _command(_SLEEP, words))
+    monkeypatch.setattr(module, "_start", lambda said: _command(_SLEEP, said))
     with within(20), pytest.raises(NotDrawn, match=r"longer than 0\.2 seconds"):
         draftsman.draw(EVENT, (sheet(),), ISSUED_AT_MS)
 
@@ -94,9 +94,9 @@ def test_one_that_stands_still_is_not_waited_for(draftsman, monkeypatch):
 def test_closed_in_the_middle_it_ends_at_once(draftsman, monkeypatch):
     drawing = threading.Event()
 
-    def start(words: IO[bytes]) -> subprocess.Popen[bytes]:
+    def start(said: IO[bytes]) -> subprocess.Popen[bytes]:
         drawing.set()
-        return _command(_SLEEP, words)
+        return _command(_SLEEP, said)
 
     monkeypatch.setattr(module, "_start", start)
     closing = threading.Thread(target=lambda: drawing.wait(20) and draftsman.close())
@@ -119,10 +119,10 @@ def test_it_ends_with_whoever_has_started_it():
 _SLEEP = "import time; time.sleep(60)"
 
 
-def _command(program: str, words: IO[bytes]) -> subprocess.Popen[bytes]:
+def _command(program: str, said: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-c", program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=words,
+        stderr=said,
     )
