@@ -20,6 +20,7 @@ from actors.back_office.notices import Notice, messages_of, notice_of, notice_to
 from actors.back_office.scans import scan_of, suspicions, undone
 from actors.consumer import Hopeless, RetryLater
 from actors.telling import Telling
+from engine.courtesy import Courtesy
 from engine.domain.booking import Booking, Status
 from engine.domain.commands import NoteDelivery
 from engine.domain.event import Event
@@ -110,6 +111,7 @@ class Clerk:
         self._from = sources
         self._channels = channels
         self._poke = poke
+        self._courtesy = Courtesy()
         #: Of events in hand: what the books say must not change before it is written over.
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -125,6 +127,7 @@ class Clerk:
             raise RetryLater(_STORE_SECONDS, f"the database is away: {error}") from error
         except Unavailable as error:
             raise RetryLater(_STORE_SECONDS, f"the store is away: {error}") from error
+        await asyncio.sleep(self._courtesy.due())
 
     async def _enter(self, event_id: str, facts: list[Fact]) -> None:
         document = await self._from.catalogue.event(event_id)

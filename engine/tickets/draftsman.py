@@ -22,6 +22,7 @@ from typing import IO
 import msgspec
 from msgspec import Struct
 
+from engine.courtesy import Courtesy
 from engine.domain.event import Event
 from engine.limits import DRAWING_SECONDS_MAX
 from engine.tickets.sheet import Sheet
@@ -29,10 +30,6 @@ from engine.tickets.sheet import Sheet
 _LENGTH_BYTES = 4
 #: The lowest there is.
 _NICENESS = 19
-#: Whoever is kept waiting is on a machine whose cores others want. Niceness alone does not leave
-#: them enough, because whoever wakes up waits for the end of a slice, nice or not: so many times
-#: as long as a paper had to wait, the next one waits, too; but not for longer than this, seconds.
-_GIVE_WAY, _GIVE_WAY_SECONDS_MAX = 2.0, 1.0
 
 
 class NotDrawn(Exception):
@@ -184,8 +181,8 @@ def main() -> None:
     asked, answers = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+    courtesy = Courtesy()
     while (message := _read(asked)) is not None:
-        began, used = time.monotonic(), time.process_time()
         wanted = msgspec.msgpack.decode(message, type=_Wanted)
         try:
             drawn = _Drawn(paper.draw(wanted.event, wanted.sheets, wanted.issued_at_ms))
@@ -195,8 +192,7 @@ def main() -> None:
             place = f"{Path(where.filename).name}:{where.lineno}"
             drawn = _Drawn(b"", f"{type(error).__name__} at {place}")
         _write(answers, msgspec.msgpack.encode(drawn))
-        waited = time.monotonic() - began - (time.process_time() - used)
-        time.sleep(min(_GIVE_WAY * waited, _GIVE_WAY_SECONDS_MAX))
+        time.sleep(courtesy.due())
 
 
 if __name__ == "__main__":
