@@ -97,15 +97,8 @@ def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) ->
     for number in range(1, asked.rounds + 1):
         stock = Stock(contest.shop)
         for offer in offers if number % 2 else reversed(offers):
-            path = f"/api/v1/events/{stock.event_id()}/holds"
-            template = Template("POST", path, BODY, contest.service.buyers, idempotency_keys=True)
             progress(f"{offer.share:g} times the capacity offered", done)
-            spec = rounds.load(
-                *(contest.service, plan, asked.connections),
-                template=template,
-                per_second=offer.per_second,
-            )
-            offer.results.append(run_crowd(spec))
+            offer.results.append(_hold(contest, plan, stock.event_id(), offer.per_second))
             stock.sold(offer.results[-1])
             done += 1
         progress("capacity", done)
@@ -115,7 +108,14 @@ def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) ->
 
 
 def _capacity(contest: Contest, plan: Plan) -> float:
-    path = f"/api/v1/events/{contest.shop.new_event()}/holds"
+    return _hold(contest, plan, contest.shop.new_event(), None).granted_per_second
+
+
+def _hold(contest: Contest, plan: Plan, event_id: str, per_second: float | None) -> Result:
+    """Hold at a pace, or as fast as answers come."""
+    path = f"/api/v1/events/{event_id}/holds"
     template = Template("POST", path, BODY, contest.service.buyers, idempotency_keys=True)
-    spec = rounds.load(contest.service, plan, plan.offered.connections, template=template)
-    return run_crowd(spec).granted_per_second
+    connections = plan.offered.connections
+    return run_crowd(
+        rounds.load(contest.service, plan, connections, template=template, per_second=per_second)
+    )
