@@ -11,7 +11,7 @@ from engine.domain.decide import decide
 from engine.domain.holds import next_due
 from engine.domain.outcomes import Outcome
 from engine.domain.records import Record
-from engine.domain.state import EventState, check_turn
+from engine.domain.state import EventState, check_turn, fetch_ahead
 from engine.domain.views import availability
 from engine.limits import TURN_EXPIRIES_MAX
 
@@ -46,7 +46,7 @@ class Turn:
         for record in call_off(state, self.now_ms):
             self._keep(state, record)
         arrived_ms = time.monotonic()
-        holds: list[tuple[list[Outcome | None], int, Command]] = []
+        holds: list[tuple[list[Outcome | None], int, PlaceHold]] = []
         for waiting, outcomes in self._outcomes:
             waited_ms = (arrived_ms - waiting.arrived) * 1_000
             for index, envelope in enumerate(waiting.envelopes):
@@ -56,6 +56,7 @@ class Turn:
                     holds.append((outcomes, index, envelope.command))
                 else:
                     outcomes[index] = self._decide(state, envelope.command)
+        fetch_ahead(state, {command.booking_id for _, _, command in holds})
         for outcomes, index, command in holds:
             outcomes[index] = self._decide(state, command)
         self.holds = len(holds)

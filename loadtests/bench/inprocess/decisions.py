@@ -19,8 +19,8 @@ def measure(progress: Callable[[float], None], *, quick: bool) -> dict[str, Any]
     part. The smallest state is made anew for every run, so that it stays about as small
     as it is said to be.
 
-    What a larger state costs is looking up an id that is not in a large table: the memory
-    of the machine, not a step of ours.
+    What a larger state costs is looking up ids that are not in a large table: the memory
+    of the machine, not a step of ours (see `fetch_ahead`).
     """
     sizes = (1_000, 10_000, 100_000) if quick else (1_000, 100_000, 1_000_000)
     runs = 10 if quick else 40

@@ -9,7 +9,7 @@ from engine.domain.commands import Command, CreateEvent, Item, PlaceHold
 from engine.domain.decide import decide
 from engine.domain.event import Allotment, Event, TicketType
 from engine.domain.records import Record
-from engine.domain.state import EventState, check_turn
+from engine.domain.state import EventState, check_turn, fetch_ahead
 from engine.limits import REQUEST_DEADLINE_MS
 
 EVENT_ID = "evt_bench0000000"
@@ -61,6 +61,7 @@ def wire_batch(first: int, count: int) -> bytes:
 
 def take_turn(state: EventState, commands: list[Command], now_ms: int) -> list[Record]:
     """Decide and apply one batch as a turn does, and return what would be journalled."""
+    fetch_ahead(state, {command.booking_id for command in commands if type(command) is PlaceHold})
     journalled: list[Record] = []
     for command in commands:
         _, records = decide(state, command, now_ms)

@@ -40,7 +40,7 @@ from engine.domain.outcomes import (
 )
 from engine.domain.records import Record
 from engine.domain.snapshot import digest
-from engine.domain.state import EventState
+from engine.domain.state import EventState, fetch_ahead
 from tests.unit.engine.domain.given import (
     ADMIN,
     BUYER,
@@ -174,6 +174,13 @@ def test_deciding_changes_nothing(state_name, name):
 
 
 READS = (ReadBooking, ReadAvailability, ReadPayments)
+
+
+def test_fetching_ids_ahead_changes_nothing_whether_they_are_known_or_not():
+    state = busy().state
+    before = everything(state)
+    fetch_ahead(state, {next(iter(state.bookings)), booking_id("nobody's")})
+    assert everything(state) == before
 
 
 def test_every_kind_of_command_is_among_those_above():
