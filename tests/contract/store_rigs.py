@@ -92,16 +92,21 @@ class PostgresRig(_Rig):
     def __init__(self, server: "PostgresServer", name: str) -> None:
         super().__init__()
         self.server = server
+        self.name = name
         self.url = server.url(name)
 
     def raw(self) -> bytes:
         with psycopg.connect(self.server.url("postgres"), autocommit=True) as connection:
             connection.execute("CHECKPOINT")
+            query = "SELECT oid::text FROM pg_database WHERE datname = %s"
+            (number,) = connection.execute(query, [self.name]).fetchone() or ("none",)
         found = []
-        for file in self.server.data.rglob("*"):
-            # The server makes files and drops them meanwhile.
-            with suppress(FileNotFoundError, IsADirectoryError):
-                found.append(file.read_bytes())
+        # Its tables, and the log of everybody's changes.
+        for place in ("base/" + number, "pg_wal"):
+            for file in (self.server.data / place).iterdir():
+                # The server makes files and drops them meanwhile.
+                with suppress(FileNotFoundError, IsADirectoryError):
+                    found.append(file.read_bytes())
         return b"".join(found)
 
     def go_away(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from actors import consumer
 from actors.back_office import receipts
 from actors.back_office.desk import BackOfficeDesk
 from engine.journal.connect import connect
@@ -24,7 +25,7 @@ from tests.back_office import Office, perish, read_mails, settings_of, shared_am
 from tests.in_process import in_process
 
 FREE = {"ticket_types": [{"code": "ga", "name": "Standing", "price": 0, "capacity": 100}]}
-#: Longest that a test waits, seconds: what was given back is looked for every ten.
+#: Longest that a test waits, seconds.
 _PATIENCE_SECONDS = 60.0
 
 
@@ -110,8 +111,10 @@ class Desks:
 async def desks(
     redis: Redis, store: EmbeddedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Desks]:
-    # Half a minute for owners who were not told by a back office that is gone.
+    # Half a minute for owners who were not told by a back office that is gone; ten seconds for
+    # what it has given back.
     monkeypatch.setattr(receipts, "POST_UNTOLD_SECONDS", 2.0)
+    monkeypatch.setattr(consumer, "KEEP_SECONDS", 2.0)
     settings = settings_of(store, tmp_path)
     async with in_process(redis, database_url=settings.database_url) as onsale:
         made = Desks(Office(onsale, settings), redis)
