@@ -201,5 +201,5 @@ def _told(latency: Latency) -> str:
 
 
 def _number(value: float, unit: str) -> str:
-    text = f"{value:,.0f}" if value >= 1_000 else f"{value:g}"
+    text = f"{value:,.0f}" if value >= 1_000 else f"{value:.3g}"
     return f"{text} {unit}".rstrip()

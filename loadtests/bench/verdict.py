@@ -107,13 +107,13 @@ def of_payments(found: Payments) -> list[Finding]:
     holds = median(one.holds_beside.rate / one.holds.rate for one in found.rounds)
     return [
         Finding("p99 from webhook to a readable CONFIRMED", readable, 250, 100, "ms", at_most=True),
-        Finding("holds while payments are confirmed ÷ without", round(holds, 2), 0.85, 0.95),
+        Finding("holds while payments are confirmed ÷ without", holds, 0.85, 0.95),
     ]
 
 
 def of_doors(found: list[Round]) -> list[Finding]:
     """Return the finding about check-ins; the median of the rounds' own ratios."""
-    ratio = round(median(one.check_ins.rate / one.echo.rate for one in found), 2)
+    ratio = median(one.check_ins.rate / one.echo.rate for one in found)
     return [Finding("check-ins ÷ FastAPI echo", ratio, 1.2, 1.8)]
 
 
@@ -176,8 +176,8 @@ def _shares(measured: list[Measured], contender: str, connections: int) -> dict[
 
 
 def _ours(shares: dict[int, float]) -> float:
-    return round(median(1 / share for share in shares.values()), 2)
+    return median(1 / share for share in shares.values())
 
 
 def _ratio(ones: dict[int, float], others: dict[int, float]) -> float:
-    return round(median(rate / others[number] for number, rate in ones.items()), 2)
+    return median(rate / others[number] for number, rate in ones.items())

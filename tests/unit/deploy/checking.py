@@ -61,7 +61,10 @@ def check_variables(names: Iterable[str]) -> None:
 
 
 def _ray_knows(name: str) -> bool:
-    return name == "RAY_USAGE_STATS_ENABLED" or name.encode() + b"\0" in _ray_binary()
+    from ray._private import services
+
+    known = name == "RAY_USAGE_STATS_ENABLED" or name in vars(services)
+    return known or name.encode() + b"\0" in _ray_binary()
 
 
 def check_open_secrets(variables: dict[str, str]) -> None:
