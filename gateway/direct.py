@@ -147,6 +147,7 @@ class DirectExchange(Exchange):
             await protocol.flow.drain()
         self.response_complete = True
         if self.disconnected:
+            protocol.forget()
             return
         last = self.last or not self.keep_alive
         parts = (
@@ -192,6 +193,20 @@ class DirectProtocol(OneWriteProtocol):
         self.since = patience.now
         if not welcome:
             self._refuse("overloaded")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take note that the connection is no more."""
+        super().connection_lost(exc)
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of the last request, once it was answered.
+
+        The two know each other. In a gateway that is frozen for speed (`tune_interpreter`)
+        nobody else parts what refers to itself: closed connections would pile up.
+        """
+        if self.cycle is not None and self.cycle.response_complete:
+            self.cycle = None
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
