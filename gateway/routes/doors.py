@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from engine.domain.commands import UndoPassage
 from engine.domain.decision import may_manage
 from engine.domain.event import Event
-from engine.domain.ids import event_of_booking, is_event_id
+from engine.domain.ids import event_of_booking, is_event_id, request_id
 from engine.domain.outcomes import Refusal, ScanShown
 from engine.domain.tickets import booking_of_ticket, is_ticket_id
 from engine.journal.contract import Unavailable
@@ -21,6 +21,7 @@ from gateway.auth import Principal
 from gateway.bodies import invalid
 from gateway.door_bodies import ManifestPage, OfflineScansBody, UndoBody
 from gateway.doors import ScanView, judge, ticket_view, view
+from gateway.idempotency import key_of
 from gateway.problems import Problem
 from gateway.routes.common import (
     ASKING,
@@ -29,6 +30,7 @@ from gateway.routes.common import (
     READING,
     DoorStaff,
     EventId,
+    IdempotencyKey,
     IfNoneMatch,
     Organizer,
     TheService,
@@ -180,17 +182,41 @@ async def upload_scans(
 @router.post(
     "/events/{event_id}/check-ins/undo",
     response_model=UndoneView,
-    responses=problems(*KNOWING, *READING, *ASKING, Refusal.TICKET_NOT_FOUND, Refusal.NOT_ADMITTED),
+    responses={
+        200: {"headers": headers("Idempotent-Replayed")},
+        **problems(
+            *KNOWING,
+            *READING,
+            *ASKING,
+            Refusal.TICKET_NOT_FOUND,
+            Refusal.NOT_ADMITTED,
+            "invalid_idempotency_key",
+        ),
+    },
 )
 async def undo_passage(
-    event_id: EventId, principal: Organizer, service: TheService, body: UndoBody
+    event_id: EventId,
+    principal: Organizer,
+    service: TheService,
+    response: Response,
+    body: UndoBody,
+    idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """Take back the last passage of a ticket that was let through by mistake."""
+    """Take back the last passage of a ticket that was let through by mistake.
+
+    A repeat under the same key takes back nothing more and gets the first answer. A key belongs
+    to one ticket and one caller.
+    """
+    name = key_of(idempotency_key)
     if not is_ticket_of(event_id, body.ticket_id):
         raise Problem(Refusal.TICKET_NOT_FOUND)
-    command = UndoPassage(body.ticket_id, principal.caller)
+    # Without a key of the client's, too: the gateway itself asks a restarted owner again.
+    undo_id = request_id(service.id_key, body.ticket_id, principal.sub, name)
+    command = UndoPassage(body.ticket_id, principal.caller, undo_id)
     outcome, _ = await service.ask(event_id, command)
     assert isinstance(outcome, ScanShown)
+    if outcome.replayed:
+        response.headers["idempotent-replayed"] = "true"
     scan = outcome.scan
     return {"ticket": ticket_view(service, event_id, scan, None), "inside": scan.inside}
 
