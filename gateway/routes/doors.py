@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -43,6 +44,8 @@ from gateway.views import TicketView, maybe_rfc3339, rfc3339
 
 router = APIRouter(prefix="/api/v1", tags=["doors"])
 
+#: Sequence and index as far as the database counts.
+_SCAN_ID = re.compile(r"scn_([0-9]{1,18})_([0-9]{1,9})")
 #: Stands between ticket id and sequence in the `next` of a manifest.
 _AS_OF = "~"
 
@@ -343,10 +346,10 @@ async def _managed(service: Service, event_id: str, principal: Principal) -> Eve
 
 def _place(scan: str) -> tuple[int, int]:
     """Return the place in the journal that a scan's id names."""
-    sequence, _, index = scan.removeprefix("scn_").partition("_")
-    if not (sequence.isdecimal() and index.isdecimal()):
+    named = _SCAN_ID.fullmatch(scan)
+    if named is None:
         raise invalid("/query/starting_after", "names no scan")
-    return int(sequence), int(index)
+    return int(named[1]), int(named[2])
 
 
 def _manifest_place(page: ManifestPage) -> tuple[str | None, int | None]:

@@ -305,6 +305,11 @@ async def test_scans_are_logged_counted_and_flagged(office: Office) -> None:
     page = await office.onsale.get(f"{path}?limit=2&starting_after={second}", staff)
     assert page.json()["data"] == log["data"][2:4]
     assert page.json()["has_more"] is True
+    far = f"scn_{10**40}_0", f"scn_1_{10**40}"
+    for nonsense in ("", "1_0", "scn_1", "scn_1_x", "scn_²_0", *far):
+        answer = await office.onsale.get(path, staff, params={"starting_after": nonsense})
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["errors"][0]["pointer"] == "/query/starting_after"
 
 
 async def test_a_manifest_knows_every_code_and_what_has_changed_since(office: Office) -> None:
@@ -386,6 +391,8 @@ async def test_what_changes_while_a_manifest_is_read_is_in_the_next_one(office: 
     # Whoever pages by ids, as scanners did before there was a `next`, loses nothing either.
     by_id = f"{path}?since=1&starting_after={first['data'][0]['id']}"
     assert (await office.onsale.get(by_id, staff)).json()["sequence"] == 1
+    far = await office.onsale.get(path, staff, params={"starting_after": f"x~{10**40}"})
+    assert far.status_code == 200, far.text
     for nonsense in ("~", "x~-1", "x~²", f"{first['data'][0]['id']}~x"):
         answer = await office.onsale.ask("GET", path, staff, params={"starting_after": nonsense})
         assert answer.status_code == 422, answer.text
