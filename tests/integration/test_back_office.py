@@ -17,10 +17,11 @@ from engine.journal.embedded import EmbeddedStore
 from engine.journal.groups import BACK_OFFICE, DOORS, GROUPS
 from engine.journal.redis_streams import RedisStreams
 from engine.limits import PARTITIONS, RESEND_SECONDS
-from engine.tickets.seal import Opened
+from engine.tickets.seal import Opened, Seals
+from gateway.auth import derive_key
 from gateway.routes import notifications
 from tests.back_office import ANN, Office, at_work, settings_of
-from tests.in_process import BASE, in_process
+from tests.in_process import BASE, SECRET, in_process
 from tests.reading_codes import read_pdf, text_of
 
 FREE = {"ticket_types": [{"code": "ga", "name": "Standing", "price": 0, "capacity": 100}]}
@@ -334,6 +335,18 @@ async def test_a_manifest_knows_every_code_and_what_has_changed_since(office: Of
         assert isinstance(office.onsale.service.ticketing.seals.open(ticket["qr"]), Opened)
     etag = {"if-none-match": whole.headers["etag"]}
     assert (await office.onsale.get(f"{path}/manifest", staff, headers=etag)).status_code == 304
+
+    # With another key, tickets show other codes: whoever has the old ones must hear of it.
+    ticketing = office.onsale.service.ticketing
+    before = ticketing.seals
+    ticketing.seals = Seals((b"x" * 32, derive_key(SECRET, "ticket codes")))
+    rotated = await office.onsale.get(f"{path}/manifest", staff, headers=etag)
+    assert rotated.status_code == 200, rotated.text
+    assert rotated.headers["etag"] != whole.headers["etag"]
+    for listed, ticket in zip(rotated.json()["data"], tickets, strict=True):
+        assert len(listed["codes"]) == 2
+        assert listed["codes"][1] == sha256(ticket["qr"])
+    ticketing.seals = before
 
     admitted = await office.onsale.post(path, staff, json={"qr": tickets[1]["qr"], "gate": "N"})
     assert admitted.json()["result"] == "admitted"
