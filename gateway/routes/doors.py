@@ -362,8 +362,8 @@ def _manifest_place(page: ManifestPage) -> tuple[str | None, int | None]:
         return None, None
     ticket_id, with_sequence, sequence = page.starting_after.partition(_AS_OF)
     if not with_sequence:
-        return ticket_id, page.since
-    if not (sequence.isascii() and sequence.isdecimal()):
+        sequence = str(page.since)
+    if not (is_ticket_id(ticket_id) and sequence.isascii() and sequence.isdecimal()):
         raise invalid("/query/starting_after", "is no `next` of a manifest")
     return ticket_id, int(sequence)
 

@@ -404,9 +404,8 @@ async def test_what_changes_while_a_manifest_is_read_is_in_the_next_one(office: 
     # Whoever pages by ids, as scanners did before there was a `next`, loses nothing either.
     by_id = f"{path}?since=1&starting_after={first['data'][0]['id']}"
     assert (await office.onsale.get(by_id, staff)).json()["sequence"] == 1
-    far = await office.onsale.get(path, staff, params={"starting_after": f"x~{10**40}"})
-    assert far.status_code == 200, far.text
-    for nonsense in ("~", "x~-1", "x~²", f"{first['data'][0]['id']}~x"):
+    ticket_id = first["data"][0]["id"]
+    for nonsense in ("~", "\0", "x~1", f"{ticket_id}~-1", f"{ticket_id}~²", f"{ticket_id}~x"):
         answer = await office.onsale.ask("GET", path, staff, params={"starting_after": nonsense})
         assert answer.status_code == 422, answer.text
 
