@@ -207,6 +207,8 @@ class EventOwner:
         log.info(
             "recovered",
             event_id=self.event_id,
+            pid=os.getpid(),
+            node=self._node,
             epoch=self._head.epoch,
             sequence=self.state.sequence,
             bookings=len(self.state.bookings),

@@ -330,6 +330,10 @@ SCANS_TOGETHER_MAX = 256
 #: Scans whose answer an owner remembers word for word: two minutes of thirty busy gates. A
 #: repeat that comes later finds its passage, if there was one, in the ticket itself.
 SCANS_REMEMBERED_MAX = 4_096
+#: Undone passages whose answer an owner remembers. What is sent to it again after its death is
+#: what gateways had under way: at most BATCHES_IN_FLIGHT_MAX x BATCH_COMMANDS_MAX each, so that
+#: four of them may have been asked for nothing else.
+UNDOS_REMEMBERED_MAX = 4_096
 #: Passages kept of one ticket: its first and the last ones. More go in and out only where
 #: the smokers are, and the log of scans has them all.
 PASSAGES_KEPT_MAX = 16

@@ -40,7 +40,7 @@ Route = Callable[[Exchange], Awaitable[None]]
 #: End of the path of what lasts as long as somebody looks.
 _STREAM_SUFFIX = "/availability/stream"
 #: Paths that must answer whatever the load: the operator's, and Stripe's, who pays by burst.
-_UNLIMITED = frozenset({"/livez", "/readyz", "/metrics", "/version", WEBHOOK_PATH})
+UNLIMITED = frozenset({"/livez", "/readyz", "/metrics", "/version", WEBHOOK_PATH})
 
 
 def _named(path: str) -> dict[str, str]:
@@ -109,7 +109,7 @@ class Edge:
         exchange.extra.append((b"x-request-id", request_id))
         exchange.last = self._service.stopping.is_set()
         try:
-            if self._service.limits is not None and exchange.path not in _UNLIMITED:
+            if self._service.limits is not None and exchange.path not in UNLIMITED:
                 token = exchange.header(b"authorization")
                 self._service.limits.hit(token, address, exchange.extra)
             await route(exchange)

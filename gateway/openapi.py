@@ -19,8 +19,10 @@ from gateway.bodies import HoldBody
 from gateway.door_bodies import ScanBody
 from gateway.doors import SUFFIX as CHECK_INS_SUFFIX
 from gateway.doors import ScanView
+from gateway.edge import UNLIMITED
 from gateway.holds import PREFIX, SUFFIX
 from gateway.problems import KINDS
+from gateway.rate_limits import POLICY
 from gateway.routes.common import (
     ASKING,
     EVENT_ID_FORM,
@@ -37,7 +39,7 @@ Holds tickets for buyers, one decision after another, each durable before it is 
 Every error is a problem document (RFC 9457) whose `type` leads to a page that explains it.
 Times are RFC 3339 in UTC with milliseconds; money is in minor units. An `X-Request-Id` of the
 client's is taken over, and every answer carries one; what we log of a
-request names its `traceparent`.
+request names its `traceparent`. `RateLimit` headers say how many requests are left.
 Roles that may use an operation stand in its security requirement.
 """
 
@@ -99,9 +101,42 @@ _PROBLEM: dict[str, Any] = {
 }
 
 
+#: What every answer carries.
 _HEADERS: dict[str, Any] = {
     "X-Request-Id": {
         "description": "The client's own, or a new one: names the request in our logs",
+        "schema": {"type": "string"},
+    },
+}
+#: What answers carry where requests are counted, unless the operator has limits switched off.
+_LIMIT_HEADERS: dict[str, Any] = {
+    "RateLimit": {
+        "description": "Which limit counts: `r` requests are left of it for `t` seconds more",
+        "schema": {"type": "string"},
+        "example": '"token";r=599;t=42',
+    },
+    "RateLimit-Policy": {
+        "description": "Every limit: `q` requests in `w` seconds, for a token and for an address",
+        "schema": {"type": "string"},
+        "example": POLICY,
+    },
+}
+#: What every request may carry.
+_PARAMETERS: dict[str, Any] = {
+    "X-Request-Id": {
+        "name": "X-Request-Id",
+        "in": "header",
+        "required": False,
+        "description": "1 to 128 visible ASCII characters that name the request in our logs; "
+        "what has another form is passed over, and the answer has a new one.",
+        "schema": {"type": "string"},
+    },
+    "traceparent": {
+        "name": "traceparent",
+        "in": "header",
+        "required": False,
+        "description": "Of the client's trace (W3C Trace Context): what we log of the request "
+        "names it. What has another form is passed over.",
         "schema": {"type": "string"},
     },
 }
@@ -133,14 +168,20 @@ def _complete(app: FastAPI) -> dict[str, Any]:
     schemas |= _schemas(HoldBody, "validation")
     schemas |= _schemas(ScanBody, "validation")
     schemas |= _schemas(ScanView, "serialization")
-    schema["components"]["headers"] = _HEADERS
+    schema["components"]["headers"] = _HEADERS | _LIMIT_HEADERS
+    schema["components"]["parameters"] = _PARAMETERS
     of_event = PREFIX + "{event_id}"
     schema["paths"][of_event + SUFFIX] = {"post": _place_hold()}
     schema["paths"].setdefault(of_event + CHECK_INS_SUFFIX, {})["post"] = _check_in()
     schema["paths"][webhooks.PATH] = {"post": _take_webhook()}
-    for path in schema["paths"].values():
-        for operation in path.values():
-            _complete_answers(operation["responses"])
+    for path, operations in schema["paths"].items():
+        names = [*_HEADERS] if path in UNLIMITED else [*_HEADERS, *_LIMIT_HEADERS]
+        for operation in operations.values():
+            _complete_answers(operation["responses"], names)
+            operation["parameters"] = [
+                *operation.get("parameters", ()),
+                *({"$ref": f"#/components/parameters/{name}"} for name in _PARAMETERS),
+            ]
     return schema
 
 
@@ -285,13 +326,13 @@ _RECEIVED = {
 }
 
 
-def _complete_answers(responses: dict[str, Any]) -> None:
-    """Leave out FastAPI's own form of validation errors; add what every answer carries."""
+def _complete_answers(responses: dict[str, Any], names: list[str]) -> None:
+    """Leave out FastAPI's own form of validation errors; add headers that every answer carries."""
     if "application/json" in responses.get("422", {}).get("content", {}):
         del responses["422"]
     for response in responses.values():
-        names = {name: {"$ref": f"#/components/headers/{name}"} for name in _HEADERS}
-        response["headers"] = {**response.get("headers", {}), **names}
+        shared = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+        response["headers"] = {**response.get("headers", {}), **shared}
 
 
 def main() -> None:

@@ -53,10 +53,13 @@ class Gate:
         body = {"scans": list(scans)}
         return await self.onsale.post(f"{self.path}/offline", who or self.staff, json=body)
 
-    async def undo(self, ticket_id: str, who: str | None = None) -> httpx.Response:
+    async def undo(
+        self, ticket_id: str, who: str | None = None, key: str | None = None
+    ) -> httpx.Response:
         acme = self.onsale.token("organizer", "acme")
         body = {"ticket_id": ticket_id}
-        return await self.onsale.post(f"{self.path}/undo", who or acme, json=body)
+        headers = {} if key is None else {"idempotency-key": key}
+        return await self.onsale.post(f"{self.path}/undo", who or acme, json=body, headers=headers)
 
     async def refund(self, **quantities: int) -> httpx.Response:
         items = [{"ticket_type": code, "quantity": count} for code, count in quantities.items()]

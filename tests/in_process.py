@@ -25,7 +25,8 @@ from actors.contract import OwnerGone
 from actors.owner import EventOwner, Phase
 from actors.payments.contract import DeskGone, NotNow, Report, Stripe
 from actors.payments.desk import PaymentDesk
-from actors.wire import Health, Reply, encode_reply
+from actors.wire import Health, Reply, decode_batch, encode_reply
+from engine.domain.commands import Command
 from engine.domain.outcomes import UnsettledPayment
 from engine.journal.catalogue import Catalogue
 from engine.journal.contacts import Contacts
@@ -61,12 +62,14 @@ class LocalOwners:
 
     `instead` is what is replied without asking an owner, None to ask: an owner that is
     gone, one that recovers for ever. `ahead_ms` is how far the owners' clocks are ahead of
-    the machine's: what is due is done with the next command.
+    the machine's: what is due is done with the next command. `dies_after` is a kind of
+    command: the owner that is asked the next of it dies between its append and its answer.
     """
 
     def __init__(self, journal: Callable[[str], Journal]) -> None:
         self.instead: Reply | OwnerGone | None = None
         self.ahead_ms = 0
+        self.dies_after: type[Command] | None = None
         self._journal = journal
         self._owners: dict[str, EventOwner] = {}
         self._incarnations = 0
@@ -75,6 +78,10 @@ class LocalOwners:
         if isinstance(self.instead, OwnerGone):
             raise self.instead
         reply = self.instead or await (await self.serving(event_id)).submit(batch)
+        if self.dies_after in {type(envelope.command) for envelope in decode_batch(batch)}:
+            self.dies_after = None
+            await self.crash(event_id)
+            raise OwnerGone(event_id)
         return encode_reply(reply)
 
     async def health(self, event_id: str) -> Health:

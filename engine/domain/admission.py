@@ -67,7 +67,7 @@ class Admission(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Scanned(Struct, frozen=True, array_like=True, gc=False):
-    """What was said at the door of one scan.
+    """What was said at the door of one scan, or of a passage that was taken back.
 
     `reason` is a `DoorReason`, '' if it was admitted; the ticket's fields are '' where the
     code named none of this event. `first_at_ms` is when it was first used, before this scan.

@@ -28,7 +28,7 @@ from engine.domain.records import (
 )
 from engine.domain.state import EventState, Offer, Stock
 from engine.domain.tickets import TicketStatus, booking_of_ticket, place_of_ticket
-from engine.limits import SCANS_REMEMBERED_MAX
+from engine.limits import SCANS_REMEMBERED_MAX, UNDOS_REMEMBERED_MAX
 
 
 def apply(state: EventState, record: Record) -> None:
@@ -148,6 +148,10 @@ def _passage_undone(state: EventState, record: PassageUndone) -> None:
     state.inside += -1 if undone.entry else 1
     # The scan can be made again, and counts then.
     state.scans.pop(undone.scan_id, None)
+    if record.said is not None:
+        state.undos[record.said.scan_id] = record.said
+        if len(state.undos) > UNDOS_REMEMBERED_MAX:
+            del state.undos[next(iter(state.undos))]
     put(state, booking.not_passed(place))
 
 

@@ -173,8 +173,8 @@ class ObserveDispute(Struct, frozen=True, array_like=True, gc=False, tag="disput
 class RequestRefund(Struct, frozen=True, array_like=True, gc=False, tag="refund"):
     """Give money back for a booking, or for some units of it (`parts`).
 
-    `key` tells a repeat of an earlier request from a new one; '' for a request that nobody
-    can repeat.
+    `key` tells a repeat of an earlier request from a new one; '' from gateways that gave none
+    to a request without a key of its client's.
     """
 
     booking_id: str
@@ -207,10 +207,15 @@ class CheckIn(Struct, frozen=True, array_like=True, gc=False, tag="check_in"):
 
 
 class UndoPassage(Struct, frozen=True, array_like=True, gc=False, tag="undo_passage"):
-    """Take back the last passage of a ticket: it was let through by mistake."""
+    """Take back the last passage of a ticket: it was let through by mistake.
+
+    `undo_id` tells a repeat from a request for the passage before; '' from gateways that gave
+    it none yet.
+    """
 
     ticket_id: str
     caller: Caller
+    undo_id: str = ""
 
 
 class NoteDelivery(Struct, frozen=True, array_like=True, gc=False, tag="delivered"):

@@ -49,10 +49,13 @@ def check_in(state: EventState, command: CheckIn, now_ms: int) -> Decision:
 
 
 def undo(state: EventState, command: UndoPassage, now_ms: int) -> Decision:
-    """Take the last passage of a ticket back."""
+    """Take the last passage of a ticket back; a repeat takes back nothing more."""
     event = existing_event(state)
     if not may_manage(event, command.caller):
         return refused(Refusal.EVENT_NOT_FOUND)
+    earlier = state.undos.get(command.undo_id)
+    if earlier is not None:
+        return ScanShown(earlier, replayed=True), ()
     booking, ticket = _ticket(state, command.ticket_id)
     if booking is None or ticket is None:
         return refused(Refusal.TICKET_NOT_FOUND)
@@ -62,10 +65,11 @@ def undo(state: EventState, command: UndoPassage, now_ms: int) -> Decision:
         return refused(Refusal.NOT_ADMITTED)
     undone = admission.passages[-1]
     inside = state.inside + (-1 if undone.entry else 1)
-    after = _described(ticket, "", inside)
+    after = _described(ticket, command.undo_id, inside)
     if len(admission.passages) == 1 and ticket.status is TicketStatus.USED:
         after = replace(after, status=TicketStatus.ACTIVE.value)
-    record = PassageUndone(command.ticket_id, command.caller.sub, now_ms)
+    said = after if command.undo_id else None
+    record = PassageUndone(command.ticket_id, command.caller.sub, now_ms, said)
     return ScanShown(after), (record,)
 
 

@@ -64,9 +64,16 @@ def booking_id(key: bytes, event: str, customer: str, idempotency_key: str) -> s
     return "bk_" + event[4:] + _keyed_code(key, event, customer, idempotency_key)
 
 
-def request_id(key: bytes, booking: str, caller: str, idempotency_key: str) -> str:
-    """Return the name of a request about a booking that this caller makes under this key."""
-    return _keyed_code(key, booking, caller, idempotency_key)
+def request_id(key: bytes, subject: str, caller: str, idempotency_key: str) -> str:
+    """Return the name of a request that this caller makes under this key.
+
+    Args:
+        key: secret of the deployment, at most 64 bytes.
+        subject: the id of what it is about: a booking, a ticket.
+        caller: who asks.
+        idempotency_key: the client's, or one made for this request alone.
+    """
+    return _keyed_code(key, subject, caller, idempotency_key)
 
 
 def scan_id(key: bytes, event: str, operator: str, scan: str) -> str:

@@ -223,11 +223,15 @@ class TicketScanned(Struct, frozen=True, array_like=True, gc=False, tag="scanned
 
 
 class PassageUndone(Struct, frozen=True, array_like=True, gc=False, tag="unscanned"):
-    """The last passage of a ticket was a mistake."""
+    """The last passage of a ticket was a mistake.
+
+    `said` is what was answered, under the name of the request; None where it had none.
+    """
 
     ticket_id: str
     operator: str
     at_ms: int
+    said: Scanned | None = None
 
 
 Record = (

@@ -45,6 +45,7 @@ class SnapshotHead(Struct, frozen=True):
     cancelled_at_ms: int | None = None
     to_call_off: int = 0
     scans: tuple[Scanned, ...] = ()
+    undos: tuple[Scanned, ...] = ()
 
 
 class Capture:
@@ -97,6 +98,7 @@ def capture(state: EventState) -> Capture:
         state.cancelled_at_ms,
         state.to_call_off,
         tuple(state.scans.values()),
+        tuple(state.undos.values()),
     )
     return Capture(state, head)
 
@@ -178,6 +180,7 @@ def _restore_head(state: EventState, head: SnapshotHead) -> None:
     if head.cancelled_at_ms is not None:
         call_off(state, head.cancelled_at_ms, head.to_call_off)
     state.scans = {scan.scan_id: scan for scan in head.scans}
+    state.undos = {undo.scan_id: undo for undo in head.undos}
 
 
 def _restore_booking(state: EventState, booking: Booking) -> None:

@@ -89,8 +89,9 @@ class EventState:
     `held_units` and `sold_units` are counted by booking, so that they check the stocks,
     which are counted by line. `unsettled` are the bookings whose payment waits for Stripe;
     of an event that was cancelled, the `to_call_off` oldest bookings have not been seen to.
-    `scans` are the last SCANS_REMEMBERED_MAX at the doors, oldest first, by id; `inside`
-    counts whose ticket has gone in and not out.
+    `scans` are the last SCANS_REMEMBERED_MAX at the doors, oldest first, by id, and `undos`
+    the last UNDOS_REMEMBERED_MAX requests that took a passage back; `inside` counts whose
+    ticket has gone in and not out.
     """
 
     __slots__ = (
@@ -114,6 +115,7 @@ class EventState:
         "sold_units",
         "stocks",
         "to_call_off",
+        "undos",
         "units_of",
         "unsettled",
     )
@@ -140,6 +142,7 @@ class EventState:
         self.cancelled_at_ms: int | None = None
         self.to_call_off = 0
         self.scans: dict[str, Scanned] = {}
+        self.undos: dict[str, Scanned] = {}
         self.inside = 0
 
     def next_expiry_ms(self) -> int | None:

@@ -95,6 +95,8 @@ class Seals:
         assert secrets, "without a key nothing can be sealed"
         assert all(len(secret) >= 32 for secret in secrets), "a key is too short"
         self._keys = [_Key(secret) for secret in secrets]
+        #: Names these keys in this order: with others, a ticket has other payloads.
+        self.edition = base32(b"".join(_derived(one, b"ticket keys", 10) for one in secrets))
 
     def seal(self, ticket_id: str, customer: str) -> str:
         """Return the payload of a ticket in the hands of this customer."""

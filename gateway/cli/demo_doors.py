@@ -4,13 +4,16 @@ import json
 import time
 import urllib.request
 from collections.abc import Sequence
-from typing import Any
+from email import message_from_bytes, policy
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from rich.progress import Progress
 from rich.table import Table
 
 from gateway.cli.console import people
 from gateway.cli.demo_payments import Winner
+from gateway.cli.surroundings import Runtime
 
 #: How long the mails of a demo may take, seconds.
 _PATIENCE_SECONDS = 60.0
@@ -29,8 +32,17 @@ def deliver(url: str, paid: Sequence[Winner], progress: Progress) -> int:
     return len(paid) - len(waiting)
 
 
-def show(url: str, event_id: str, winner: Winner, staff: str, *, mailed: int, mail: str) -> bool:
-    """Scan one ticket at two gates, and tell whether it let exactly one person in."""
+def show(runtime: Runtime, event_id: str, paid: Sequence[Winner], mailed: int, staff: str) -> bool:
+    """Open one mail, scan one of its tickets at two gates, and tell whether all is as it should be.
+
+    Args:
+        runtime: of the service.
+        event_id: of the tickets.
+        paid: who has tickets; not empty.
+        mailed: how many of them have theirs in the mail.
+        staff: a token for the doors.
+    """
+    url, winner = runtime.url, paid[0]
     tickets = _ask(url, "GET", f"/bookings/{winner.booking_id}/tickets", winner.token)["data"]
     scans = [
         _ask(
@@ -43,17 +55,53 @@ def show(url: str, event_id: str, winner: Winner, staff: str, *, mailed: int, ma
         for gate in _GATES
     ]
     table = Table.grid(padding=(0, 2))
-    table.add_row("tickets mailed", f"{mailed} bookings, {mail}")
+    table.add_row("tickets mailed", f"{mailed} bookings, {runtime.mail}")
     for gate, scan in zip(_GATES, scans, strict=True):
         table.add_row(f"scan at gate {gate}", _in_words(tickets[0]["number"], scan))
     people.print(table)
+    in_the_mail = _show_mail(runtime.mail_dir, winner) and mailed == len(paid)
     results = [scan["result"] for scan in scans]
-    proven = results == ["admitted", "refused"] and scans[1]["reason"] == "already_used"
-    if proven:
+    once = results == ["admitted", "refused"] and scans[1]["reason"] == "already_used"
+    if in_the_mail and once:
         people.print("[bold green]Every ticket is in the mail, and lets one person in once.[/]")
-    else:
+    if not in_the_mail:
+        people.print("[bold red]Not every ticket is in the mail.[/]")
+    if not once:
         people.print("[bold red]The doors do not do what they should.[/]")
-    return proven
+    return in_the_mail and once
+
+
+def _show_mail(mail_dir: str | None, winner: Winner) -> bool:
+    """Say what the mail of a booking carries, and tell whether that is its tickets."""
+    if mail_dir is None:
+        people.print("Mail goes by SMTP: there is no file here to look into.")
+        return True
+    attached = attached_to_mail(Path(mail_dir), winner.booking_id)
+    if attached is None:
+        people.print(f"No mail in {mail_dir} carries the tickets of {winner.booking_id}.")
+        return False
+    said = f"{attached.path}: {attached.name}, {attached.size:,} bytes"
+    people.print(said, soft_wrap=True, highlight=False, markup=False)
+    return True
+
+
+class Attached(NamedTuple):
+    """A PDF, the mail that carries it, and its size in bytes."""
+
+    path: Path
+    name: str
+    size: int
+
+
+def attached_to_mail(mail_dir: Path, booking_id: str) -> Attached | None:
+    """Return the tickets that a mail about this booking carries, None if none does."""
+    for path in sorted(mail_dir.glob(f"*{booking_id}*.eml")):
+        mail = message_from_bytes(path.read_bytes(), policy=policy.default)
+        for part in mail.iter_attachments():
+            content = part.get_content()
+            if part.get_content_type() == "application/pdf" and content.startswith(b"%PDF-"):
+                return Attached(path, part.get_filename() or "", len(content))
+    return None
 
 
 def _in_words(number: str, scan: dict[str, Any]) -> str:

@@ -116,9 +116,11 @@ class Stack:
 
         self._back_office = back_office(settings, self.runtime.redis_url)
         self.runtime.database = shown_url(self._back_office.database_url)
-        self.runtime.mail = (
-            "by SMTP" if self._back_office.smtp_urls else f"files in {self._back_office.mail_dir}"
-        )
+        if self._back_office.smtp_urls:
+            self.runtime.mail = "by SMTP"
+        else:
+            self.runtime.mail_dir = self._back_office.mail_dir
+            self.runtime.mail = f"files in {self._back_office.mail_dir}"
         self._start_ray()
         self._account = account or self._start_sandbox()
         set_count(settings.back_offices, self.runtime.redis_url)

@@ -37,6 +37,8 @@ class Runtime(Struct):
     stripe_sandbox_url: str | None = None
     database: str = ""
     mail: str = ""
+    #: Where mails are written as files; None where they go by SMTP.
+    mail_dir: str | None = None
 
 
 def stripe_account(settings: Settings) -> Account | None:

@@ -99,7 +99,7 @@ async def no_body(request: Request) -> None:
         return
     try:
         said = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem("malformed_json", str(error), (FieldError("", str(error)),)) from error
     if not isinstance(said, dict):
         raise invalid("", "The body must be empty, or an object without members")

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,7 +12,7 @@ from typing_extensions import TypedDict
 from engine.domain.commands import UndoPassage
 from engine.domain.decision import may_manage
 from engine.domain.event import Event
-from engine.domain.ids import event_of_booking, is_event_id
+from engine.domain.ids import event_of_booking, is_event_id, request_id
 from engine.domain.outcomes import Refusal, ScanShown
 from engine.domain.tickets import booking_of_ticket, is_ticket_id
 from engine.journal.contract import Unavailable
@@ -21,6 +22,7 @@ from gateway.auth import Principal
 from gateway.bodies import invalid
 from gateway.door_bodies import ManifestPage, OfflineScansBody, UndoBody
 from gateway.doors import ScanView, judge, ticket_view, view
+from gateway.idempotency import key_of
 from gateway.problems import Problem
 from gateway.routes.common import (
     ASKING,
@@ -29,6 +31,7 @@ from gateway.routes.common import (
     READING,
     DoorStaff,
     EventId,
+    IdempotencyKey,
     IfNoneMatch,
     Organizer,
     TheService,
@@ -41,6 +44,8 @@ from gateway.views import TicketView, maybe_rfc3339, rfc3339
 
 router = APIRouter(prefix="/api/v1", tags=["doors"])
 
+#: Sequence and index as far as the database counts.
+_SCAN_ID = re.compile(r"scn_([0-9]{1,18})_([0-9]{1,9})")
 #: Stands between ticket id and sequence in the `next` of a manifest.
 _AS_OF = "~"
 
@@ -180,17 +185,41 @@ async def upload_scans(
 @router.post(
     "/events/{event_id}/check-ins/undo",
     response_model=UndoneView,
-    responses=problems(*KNOWING, *READING, *ASKING, Refusal.TICKET_NOT_FOUND, Refusal.NOT_ADMITTED),
+    responses={
+        200: {"headers": headers("Idempotent-Replayed")},
+        **problems(
+            *KNOWING,
+            *READING,
+            *ASKING,
+            Refusal.TICKET_NOT_FOUND,
+            Refusal.NOT_ADMITTED,
+            "invalid_idempotency_key",
+        ),
+    },
 )
 async def undo_passage(
-    event_id: EventId, principal: Organizer, service: TheService, body: UndoBody
+    event_id: EventId,
+    principal: Organizer,
+    service: TheService,
+    response: Response,
+    body: UndoBody,
+    idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """Take back the last passage of a ticket that was let through by mistake."""
+    """Take back the last passage of a ticket that was let through by mistake.
+
+    A repeat under the same key takes back nothing more and gets the first answer. A key belongs
+    to one ticket and one caller.
+    """
+    name = key_of(idempotency_key)
     if not is_ticket_of(event_id, body.ticket_id):
         raise Problem(Refusal.TICKET_NOT_FOUND)
-    command = UndoPassage(body.ticket_id, principal.caller)
+    # Without a key of the client's, too: the gateway itself asks a restarted owner again.
+    undo_id = request_id(service.id_key, body.ticket_id, principal.sub, name)
+    command = UndoPassage(body.ticket_id, principal.caller, undo_id)
     outcome, _ = await service.ask(event_id, command)
     assert isinstance(outcome, ScanShown)
+    if outcome.replayed:
+        response.headers["idempotent-replayed"] = "true"
     scan = outcome.scan
     return {"ticket": ticket_view(service, event_id, scan, None), "inside": scan.inside}
 
@@ -264,12 +293,13 @@ async def read_manifest(
         found = await store.manifest(event_id, page.since - 1, after, page.limit + 1)
     listed = found[: page.limit]
     has_more = len(found) > page.limit
-    digest = hashlib.blake2b(msgspec.json.encode((event, listed, sequence)), digest_size=15)
-    etag = f'"{digest.hexdigest()}"'
+    seals = service.ticketing.seals
+    # The keys stand for the codes, which take longer to make than all else.
+    shown = msgspec.json.encode((event, listed, sequence, seals.edition))
+    etag = f'"{hashlib.blake2b(shown, digest_size=15).hexdigest()}"'
     if has_current(if_none_match, etag):
         return Response(status_code=304, headers={"etag": etag})
     response.headers["etag"] = etag
-    seals = service.ticketing.seals
     return {
         "object": "manifest",
         "event_id": event_id,
@@ -317,10 +347,10 @@ async def _managed(service: Service, event_id: str, principal: Principal) -> Eve
 
 def _place(scan: str) -> tuple[int, int]:
     """Return the place in the journal that a scan's id names."""
-    sequence, _, index = scan.removeprefix("scn_").partition("_")
-    if not (sequence.isdecimal() and index.isdecimal()):
+    named = _SCAN_ID.fullmatch(scan)
+    if named is None:
         raise invalid("/query/starting_after", "names no scan")
-    return int(sequence), int(index)
+    return int(named[1]), int(named[2])
 
 
 def _manifest_place(page: ManifestPage) -> tuple[str | None, int | None]:
@@ -332,8 +362,8 @@ def _manifest_place(page: ManifestPage) -> tuple[str | None, int | None]:
         return None, None
     ticket_id, with_sequence, sequence = page.starting_after.partition(_AS_OF)
     if not with_sequence:
-        return ticket_id, page.since
-    if not (sequence.isascii() and sequence.isdecimal()):
+        sequence = str(page.since)
+    if not (is_ticket_id(ticket_id) and sequence.isascii() and sequence.isdecimal()):
         raise invalid("/query/starting_after", "is no `next` of a manifest")
     return ticket_id, int(sequence)
 

@@ -178,10 +178,8 @@ async def refund_booking(
         if any(part.ticket_type == item.ticket_type for part in parts):
             raise invalid(f"/items/{index}/ticket_type", "names a ticket type for the second time")
         parts.append(Part(item.ticket_type, item.quantity))
-    key = ""
-    if idempotency_key is not None:
-        named = key_of(idempotency_key)
-        key = request_id(service.id_key, booking_id, principal.sub, named)
+    # Without a key of the client's, too: the gateway itself asks a restarted owner again.
+    key = request_id(service.id_key, booking_id, principal.sub, key_of(idempotency_key))
     command = RequestRefund(booking_id, principal.caller, tuple(parts), key)
     try:
         outcome, _ = await ask_about(booking_id, service, command)

@@ -1,5 +1,6 @@
 """Webhooks to organizers: where they go, and what became of each."""
 
+import re
 import secrets
 import time
 from typing import Annotated, Any, Literal, NotRequired
@@ -35,6 +36,9 @@ router = APIRouter(prefix="/api/v1/webhook-endpoints", tags=["webhooks"])
 
 #: Documented, not enforced: what does not look like an id names nothing, which is a 404.
 ENDPOINT_ID_FORM = "^whe_[0-9a-hjkmnp-tv-z]{16}$"
+_ENDPOINT_ID = re.compile(ENDPOINT_ID_FORM[1:-1])
+#: What ids of webhooks are made of; PostgreSQL cannot even look for some characters.
+_WEBHOOK_ID = re.compile(r"[0-9a-zA-Z_]+")
 EndpointId = Annotated[
     str,
     Path(description="`whe_` and 16 characters", json_schema_extra={"pattern": ENDPOINT_ID_FORM}),
@@ -227,7 +231,7 @@ async def list_deliveries(
         await _own(service, endpoint_id, principal)
         before = None
         if starting_after is not None:
-            last = await service.webhooks.delivery(endpoint_id, starting_after)
+            last = await _found(service, endpoint_id, starting_after)
             if last is None:
                 raise invalid("/query/starting_after", "names no webhook to this endpoint")
             before = last.delivery_id
@@ -261,7 +265,8 @@ async def replay_delivery(
 
 
 async def _own(service: Service, endpoint_id: str, principal: Principal) -> WebhookEndpoint:
-    endpoint = await service.webhooks.endpoint(endpoint_id)
+    named = _ENDPOINT_ID.fullmatch(endpoint_id) is not None
+    endpoint = await service.webhooks.endpoint(endpoint_id) if named else None
     if endpoint is None or (principal.role != "admin" and endpoint.organizer != principal.sub):
         raise Problem("webhook_endpoint_not_found")
     return endpoint
@@ -276,10 +281,17 @@ async def _sending(service: Service, endpoint_id: str, principal: Principal) -> 
 
 
 async def _delivery(service: Service, endpoint_id: str, webhook_id: str) -> WebhookDelivery:
-    delivery = await service.webhooks.delivery(endpoint_id, webhook_id)
+    delivery = await _found(service, endpoint_id, webhook_id)
     if delivery is None:
         raise Problem("webhook_not_found")
     return delivery
+
+
+async def _found(service: Service, endpoint_id: str, webhook_id: str) -> WebhookDelivery | None:
+    """Return a webhook to an endpoint, None if there is none of this id."""
+    if _WEBHOOK_ID.fullmatch(webhook_id) is None:
+        return None
+    return await service.webhooks.delivery(endpoint_id, webhook_id)
 
 
 def _view(endpoint: WebhookEndpoint, secret: str | None = None) -> EndpointView:

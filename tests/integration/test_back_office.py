@@ -17,10 +17,11 @@ from engine.journal.embedded import EmbeddedStore
 from engine.journal.groups import BACK_OFFICE, DOORS, GROUPS
 from engine.journal.redis_streams import RedisStreams
 from engine.limits import PARTITIONS, RESEND_SECONDS
-from engine.tickets.seal import Opened
+from engine.tickets.seal import Opened, Seals
+from gateway.auth import derive_key
 from gateway.routes import notifications
 from tests.back_office import ANN, Office, at_work, settings_of
-from tests.in_process import BASE, in_process
+from tests.in_process import BASE, SECRET, in_process
 from tests.reading_codes import read_pdf, text_of
 
 FREE = {"ticket_types": [{"code": "ga", "name": "Standing", "price": 0, "capacity": 100}]}
@@ -305,6 +306,11 @@ async def test_scans_are_logged_counted_and_flagged(office: Office) -> None:
     page = await office.onsale.get(f"{path}?limit=2&starting_after={second}", staff)
     assert page.json()["data"] == log["data"][2:4]
     assert page.json()["has_more"] is True
+    far = f"scn_{10**40}_0", f"scn_1_{10**40}"
+    for nonsense in ("", "1_0", "scn_1", "scn_1_x", "scn_²_0", *far):
+        answer = await office.onsale.get(path, staff, params={"starting_after": nonsense})
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["errors"][0]["pointer"] == "/query/starting_after"
 
 
 async def test_a_manifest_knows_every_code_and_what_has_changed_since(office: Office) -> None:
@@ -329,6 +335,18 @@ async def test_a_manifest_knows_every_code_and_what_has_changed_since(office: Of
         assert isinstance(office.onsale.service.ticketing.seals.open(ticket["qr"]), Opened)
     etag = {"if-none-match": whole.headers["etag"]}
     assert (await office.onsale.get(f"{path}/manifest", staff, headers=etag)).status_code == 304
+
+    # With another key, tickets show other codes: whoever has the old ones must hear of it.
+    ticketing = office.onsale.service.ticketing
+    before = ticketing.seals
+    ticketing.seals = Seals((b"x" * 32, derive_key(SECRET, "ticket codes")))
+    rotated = await office.onsale.get(f"{path}/manifest", staff, headers=etag)
+    assert rotated.status_code == 200, rotated.text
+    assert rotated.headers["etag"] != whole.headers["etag"]
+    for listed, ticket in zip(rotated.json()["data"], tickets, strict=True):
+        assert len(listed["codes"]) == 2
+        assert listed["codes"][1] == sha256(ticket["qr"])
+    ticketing.seals = before
 
     admitted = await office.onsale.post(path, staff, json={"qr": tickets[1]["qr"], "gate": "N"})
     assert admitted.json()["result"] == "admitted"
@@ -386,7 +404,8 @@ async def test_what_changes_while_a_manifest_is_read_is_in_the_next_one(office: 
     # Whoever pages by ids, as scanners did before there was a `next`, loses nothing either.
     by_id = f"{path}?since=1&starting_after={first['data'][0]['id']}"
     assert (await office.onsale.get(by_id, staff)).json()["sequence"] == 1
-    for nonsense in ("~", "x~-1", "x~²", f"{first['data'][0]['id']}~x"):
+    ticket_id = first["data"][0]["id"]
+    for nonsense in ("~", "\0", "x~1", f"{ticket_id}~-1", f"{ticket_id}~²", f"{ticket_id}~x"):
         answer = await office.onsale.ask("GET", path, staff, params={"starting_after": nonsense})
         assert answer.status_code == 422, answer.text
 

@@ -5,14 +5,18 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from redis.asyncio import Redis
 
 from engine.domain.outcomes import Refusal
+from gateway.edge import UNLIMITED
 from gateway.holds import PREFIX, SUFFIX
 from gateway.openapi import HOLD_REFUSALS
 from gateway.problems import KINDS
+from gateway.rate_limits import RateLimits
 from tests.documented import DOCUMENT, OPERATIONS, Operation
-from tests.in_process import BASE, InProcess, items
+from tests.in_process import BASE, InProcess, in_process, items
 
+SHARED = set(DOCUMENT["components"]["headers"])
 COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
 HOLD = DOCUMENT["paths"][PREFIX + "{event_id}" + SUFFIX]["post"]
 
@@ -72,8 +76,11 @@ def test_every_operation_says_what_may_go_wrong(operation: Operation) -> None:
     if operation.body is not None:
         # What Stripe sends is right or is not from Stripe.
         assert ({"400"} if operation.roles is None else {"400", "422"}) <= statuses
+    named = {"X-Request-Id"}
+    if operation.path not in UNLIMITED:
+        named |= {"RateLimit", "RateLimit-Policy"}
     for status, answer in operation.spec["responses"].items():
-        assert "X-Request-Id" in answer["headers"]
+        assert named == {name for name in answer["headers"] if name in SHARED}
         if int(status) >= 400:
             assert list(answer["content"]) == ["application/problem+json"]
         if status in ("429", "503"):
@@ -159,12 +166,38 @@ def test_each_reason_to_refuse_a_hold_stands_at_its_status_in_its_order() -> Non
     assert list(HOLD_REFUSALS) == sorted(HOLD_REFUSALS, key=list(Refusal).index)
 
 
+@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+def test_every_request_may_be_named_and_traced(operation: Operation) -> None:
+    for name in ("X-Request-Id", "traceparent"):
+        shared = {"$ref": f"#/components/parameters/{name}"}
+        assert operation.spec["parameters"].count(shared) == 1
+        parameter = DOCUMENT["components"]["parameters"][name]
+        assert (parameter["name"], parameter["in"]) == (name, "header")
+        assert parameter["required"] is False
+
+
+async def test_every_header_that_is_sent_is_documented(redis: Redis) -> None:
+    general = {"content-type", "content-length"}
+    async with in_process(redis, RateLimits()) as onsale:
+        event_id = await onsale.event()
+        granted = await onsale.hold(event_id, "ann", "key", ga=1)
+        refused = await onsale.hold(event_id, "ann", "key", nope=1)
+        shown = await onsale.get(f"{BASE}/events/{event_id}")
+    read = DOCUMENT["paths"][f"{BASE}/events/{{event_id}}"]["get"]
+    for answer, operation in ((granted, HOLD), (refused, HOLD), (shown, read)):
+        assert {"ratelimit", "ratelimit-policy"} <= set(answer.headers)
+        named = operation["responses"][str(answer.status_code)]["headers"]
+        assert set(answer.headers) <= {name.lower() for name in named} | general
+
+
 def test_the_hot_route_is_documented_like_its_neighbours() -> None:
     create = DOCUMENT["paths"][f"{BASE}/events"]["post"]
     pause = DOCUMENT["paths"][f"{BASE}/events/{{event_id}}/pause"]["post"]
-    for own, theirs in zip(
-        HOLD["parameters"], [*pause["parameters"], *create["parameters"]], strict=True
-    ):
+    own_parameters, *others = (
+        [one for one in operation["parameters"] if "$ref" not in one]
+        for operation in (HOLD, pause, create)
+    )
+    for own, theirs in zip(own_parameters, [*others[0], *others[1]], strict=True):
         for part in ("name", "in", "required"):
             assert own[part] == theirs[part]
     assert set(HOLD) == set(create)

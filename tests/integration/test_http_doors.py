@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from engine.domain.commands import UndoPassage
 from engine.limits import OFFLINE_SCANS_MAX
 from engine.tickets.seal import PAYLOAD_LENGTH, Seals
 from gateway.auth import derive_key
@@ -324,6 +325,57 @@ async def test_a_passage_is_taken_back(doors: Gate) -> None:
     fresh = await doors.ask(nonce="1")
     assert "idempotent-replayed" not in fresh.headers
     assert fresh.json()["result"] == "admitted"
+
+
+async def test_under_a_key_a_passage_is_taken_back_once(onsale: InProcess) -> None:
+    doors = await gate(onsale, entry_policy="reentry")
+    first, second = (ticket["id"] for ticket in doors.tickets)
+    for ticket in doors.tickets:
+        for way in ("entry", "exit"):
+            await doors.scan(ticket["qr"], type=way)
+    said = await doors.undo(first, key="k1")
+    assert (said.status_code, said.json()["inside"]) == (200, 1)
+    assert "idempotent-replayed" not in said.headers
+    async with onsale.unchanged():
+        again = await doors.undo(first, key="k1")
+    assert (again.status_code, again.content) == (200, said.content)
+    assert again.headers["idempotent-replayed"] == "true"
+    # A key belongs to one ticket and one person; another key is another undo.
+    assert (await doors.undo(second, key="k1")).json()["inside"] == 2
+    admin = onsale.token("admin", "root")
+    assert (await doors.undo(second, admin, key="k1")).json()["inside"] == 1
+    assert (await doors.undo(first, key="k2")).json()["inside"] == 0
+    assert (await doors.undo(first, key="k1")).content == said.content
+    unusable = await doors.undo(first, key="")
+    assert (unusable.status_code, unusable.json()["code"]) == (400, "invalid_idempotency_key")
+
+
+@pytest.mark.parametrize("key", [None, "k1"])
+async def test_a_passage_is_taken_back_once_though_the_owner_dies_before_it_says_so(
+    onsale: InProcess, key: str | None
+) -> None:
+    doors = await gate(onsale, entry_policy="reentry")
+    for way in ("entry", "exit"):
+        await doors.scan(type=way)
+    onsale.owners.dies_after = UndoPassage
+    answer = await doors.undo(doors.tickets[0]["id"], key=key)
+    assert onsale.owners.dies_after is None
+    assert answer.status_code == 200
+    ticket = doors.tickets[0] | {"status": "USED", "qr": None}
+    assert answer.json() == {"ticket": ticket, "inside": 1}
+    # Its holder is inside: the way out was taken back, and the way in was not.
+    assert await doors.refused() == "already_used"
+    assert (await doors.scan(type="exit"))["inside"] == 0
+
+
+async def test_the_only_passage_is_taken_back_though_the_owner_dies_before_it_says_so(
+    doors: Gate,
+) -> None:
+    await doors.scan()
+    doors.onsale.owners.dies_after = UndoPassage
+    answer = await doors.undo(doors.tickets[0]["id"])
+    assert (answer.status_code, answer.json()["inside"]) == (200, 0)
+    assert (await doors.scan())["result"] == "admitted"
 
 
 async def test_what_is_no_ticket_of_this_event_has_no_passage(doors: Gate) -> None:

@@ -149,7 +149,8 @@ def target(
 
 def modes(operation: Operation) -> list[GenerationMode]:
     """Return what can be tried: where nothing is asked for, nothing can be wrong."""
-    asks = operation.spec.get("parameters") or operation.body
+    own = [one for one in operation.spec["parameters"] if "$ref" not in one]
+    asks = own or operation.body
     return list(GenerationMode) if asks else [GenerationMode.POSITIVE]
 
 

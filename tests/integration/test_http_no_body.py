@@ -14,7 +14,8 @@ SILENT = [
     for operation in OPERATIONS
     if operation.method in ("POST", "PUT", "PATCH") and "requestBody" not in operation.spec
 ]
-WRONG = [b'{"foo":1}', b"[1]", b"null", b"1", b'"x"', b"{", b"\xff"]
+DEEP = [b"[" * 10_000, b'{"a":' * 5_000]
+WRONG = [b'{"foo":1}', b"[1]", b"null", b"1", b'"x"', b"{", b"\xff", *DEEP]
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from engine.domain.commands import RequestRefund
 from tests.in_process import BASE
 from tests.paying import Shop
 
@@ -122,6 +123,35 @@ async def test_under_a_key_a_part_goes_back_once_however_often_it_is_asked_for(s
     assert totals(shop) == (13_500, 7_200)
     unusable = await shop.refund(booking_id, key="", ga=1)
     assert (unusable.status_code, unusable.json()["code"]) == (400, "invalid_idempotency_key")
+
+
+@pytest.mark.parametrize("key", [None, "k1"])
+async def test_a_part_goes_back_once_though_the_owner_dies_before_it_says_so(
+    shop: Shop, key: str | None
+) -> None:
+    event_id = await shop.onsale.event(capacity=10, price=0, refund_policy=POLICY)
+    booking_id = await shop.held(event_id, ga=3)
+    await shop.pay(booking_id)
+    shop.onsale.owners.dies_after = RequestRefund
+    answer = await shop.refund(booking_id, key=key, ga=1)
+    assert shop.onsale.owners.dies_after is None
+    assert (answer.status_code, answer.json()["status"]) == (202, "CONFIRMED")
+    assert await shop.stock(event_id) == (8, 0, 2)
+    # Whoever has no key and asks again wants one more.
+    assert (await shop.refund(booking_id, ga=1)).status_code == 202
+    assert await shop.stock(event_id) == (9, 0, 1)
+
+
+async def test_money_goes_back_though_the_owner_dies_before_it_says_so(shop: Shop) -> None:
+    event_id = await shop.onsale.event(capacity=10, refund_policy=POLICY)
+    booking_id = await shop.confirmed(event_id, ga=3)
+    shop.onsale.owners.dies_after = RequestRefund
+    assert (await shop.refund(booking_id, ga=1)).status_code == 202
+    assert shop.onsale.owners.dies_after is None
+    await shop.until(booking_id, "CONFIRMED")
+    await shop.settled()
+    assert await shop.stock(event_id) == (8, 0, 2)
+    assert totals(shop) == (13_500, 3_600)
 
 
 async def test_twice_is_the_same_as_once(shop: Shop) -> None:

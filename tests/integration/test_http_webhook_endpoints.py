@@ -276,6 +276,32 @@ async def test_a_wrong_page_is_refused_by_name(
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
+async def test_what_cannot_be_an_id_is_not_looked_for(
+    onsale: InProcess, acme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL has no text with a NUL in it, and fails where it is asked for one."""
+    endpoint = await registered(onsale, acme)
+    webhooks = onsale.service.webhooks
+    found = webhooks.endpoint
+
+    async def asked(*ids: str) -> Any:
+        assert not any("\0" in one for one in ids), "the database was asked"
+        return await found(ids[0])
+
+    monkeypatch.setattr(webhooks, "endpoint", asked)
+    monkeypatch.setattr(webhooks, "delivery", asked)
+    for method, path, code in (
+        ("GET", f"{ENDPOINTS}/%00", "webhook_endpoint_not_found"),
+        ("DELETE", f"{ENDPOINTS}/whe_%00", "webhook_endpoint_not_found"),
+        ("POST", f"{ENDPOINTS}/{endpoint['id']}%00/test", "webhook_endpoint_not_found"),
+        ("POST", f"{ENDPOINTS}/{endpoint['id']}/deliveries/%00/replay", "webhook_not_found"),
+    ):
+        answer = await onsale.ask(method, path, acme)
+        assert (answer.status_code, answer.json()["code"]) == (404, code)
+    page = f"{ENDPOINTS}/{endpoint['id']}/deliveries?starting_after=%00"
+    assert (await onsale.get(page, acme)).status_code == 422
+
+
 async def test_what_was_given_up_can_be_sent_again(onsale: InProcess, acme: str) -> None:
     endpoint = await registered(onsale, acme)
     await put(onsale, 1)

@@ -1,6 +1,7 @@
 """One owner in its good days: recovering, serving, expiring."""
 
 import asyncio
+import os
 
 import msgspec
 import pytest
@@ -86,6 +87,13 @@ async def test_a_recovering_owner_says_so_and_decides_nothing(stage) -> None:
     stage.store.away = False
     await until(lambda: owner.phase is Phase.SERVING)
     assert owner.state.bookings == {}
+
+
+async def test_an_owner_logs_which_process_has_recovered(stage, logged) -> None:
+    owner = await stage.serving(node="n7")
+    (said,) = (line for line in logged if line["event"] == "recovered")
+    assert (said["event_id"], said["pid"], said["node"]) == (EVENT_ID, os.getpid(), "n7")
+    assert said["epoch"] == (await owner.health()).epoch
 
 
 async def test_a_new_owner_knows_what_the_last_one_has_answered(stage) -> None:

@@ -22,6 +22,8 @@ CALLERS = st.sampled_from((STAFF,) * 8 + (ORGANIZER, ADMIN, RIVAL_ORGANIZER, Cal
 PLACES = st.sampled_from((0, 0, 0, 1, 1, 2, 31))
 #: Few, so that scans are repeated; an entry and an exit never have the same.
 NAMES = st.sampled_from("abcdefgh")
+#: Those of gateways that gave none are all the same one.
+UNDOS = st.sampled_from(("", *"abcdefgh"))
 GATES = st.sampled_from(("North", "South"))
 OFFLINE = st.sampled_from((0, 0, 0, 1, NOW_MS + 500, NOW_MS + 1_500, NOW_MS + 90_000))
 FOUND = st.sampled_from((DoorReason.FORGED, DoorReason.WRONG_EVENT))
@@ -116,13 +118,32 @@ class DoorMachine(PaymentMachine):
         nowhere = ticket_id(booking_id("nobody"), 0)
         self.ask(CheckIn(f"{name} {gate}", nowhere, STAFF, gate))
 
-    @rule(command=SaleMachine.placed, place=PLACES, caller=CALLERS, name=st.none() | NAMES)
-    def undo(self, command: PlaceHold, place: int, caller: Caller, name: str | None) -> None:
+    @rule(
+        command=SaleMachine.placed,
+        place=PLACES,
+        caller=CALLERS,
+        name=st.none() | NAMES,
+        request=UNDOS,
+        again=st.booleans(),
+    )
+    def undo(
+        self,
+        command: PlaceHold,
+        place: int,
+        caller: Caller,
+        name: str | None,
+        request: str,
+        again: bool,
+    ) -> None:
         if name is not None:
             self.scan(command, place, name, "North", True, STAFF, 0)
-        self.ask(UndoPassage(ticket_id(command.booking_id, place), caller))
+        ticket = ticket_id(command.booking_id, place)
+        undo = UndoPassage(ticket, caller, request and f"{request} {ticket}")
+        self.ask(undo)
         if name is not None:
             self.scan(command, place, name, "North", True, STAFF, 0)
+        if again:
+            self.ask(undo)
 
     @rule(command=SaleMachine.placed)
     def deliver(self, command: PlaceHold) -> None:

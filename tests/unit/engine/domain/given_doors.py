@@ -15,6 +15,7 @@ from tests.unit.engine.domain.given_payments import BoxOffice
 
 STAFF = Caller("tom", organizer="acme")
 _SCANS = count(1)
+_UNDOS = count(1)
 
 
 def scan(
@@ -43,8 +44,12 @@ def leave(customer: str = "ann", place: int = 0, **more) -> CheckIn:
     return scan(customer, place, entry=False, **more)
 
 
-def undo(customer: str = "ann", place: int = 0, caller: Caller = STAFF) -> UndoPassage:
-    return UndoPassage(ticket_id(booking_id(customer), place), caller)
+def undo(
+    customer: str = "ann", place: int = 0, caller: Caller = STAFF, undo_id: str | None = None
+) -> UndoPassage:
+    """Return the request to take back a passage; under an id of its own unless told."""
+    named = f"undo {next(_UNDOS)}" if undo_id is None else undo_id
+    return UndoPassage(ticket_id(booking_id(customer), place), caller, named)
 
 
 class Doors(BoxOffice):
@@ -77,8 +82,15 @@ class Doors(BoxOffice):
         assert said.inside == self.state.inside == inside
         return DoorReason(said.reason)
 
-    def again(self, command: CheckIn) -> Scanned:
-        """Repeat a scan: nothing of it may be journalled."""
+    def undone(self, command: UndoPassage | None = None) -> Scanned:
+        """Take a passage back, and return what was said; it must be news."""
+        outcome = self.ask(command or undo())
+        assert isinstance(outcome, ScanShown), outcome
+        assert not outcome.replayed
+        return outcome.scan
+
+    def again(self, command: CheckIn | UndoPassage) -> Scanned:
+        """Repeat a scan, or what took one back: nothing of it may be journalled."""
         entries_before = len(self.entries)
         outcome = self.ask(command)
         assert isinstance(outcome, ScanShown), outcome

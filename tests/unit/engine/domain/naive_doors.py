@@ -27,13 +27,14 @@ class NaiveDoors(NaiveBoxOffice):
         super().__init__()
         self.ways: dict[str, list[Pass]] = {}
         self.said: dict[str, Facts] = {}
+        self.undone: dict[str, Facts] = {}
 
     def answer(self, command: ask.Command, now: int, sequence: int) -> Facts:
         match command:
             case ask.CheckIn():
                 return self.scan(command, now)
-            case ask.UndoPassage(ticket, caller):
-                return self.undo(ticket, caller)
+            case ask.UndoPassage(ticket, caller, name):
+                return self.undo(ticket, caller, name)
             case ask.NoteDelivery(booking_id):
                 return self.deliver(booking_id, now)
         return super().answer(command, now, sequence)
@@ -128,9 +129,11 @@ class NaiveDoors(NaiveBoxOffice):
         if is_in or (ways and self.first.entry_policy == "single"):
             yield "already_used"
 
-    def undo(self, name: str, caller: ask.Caller) -> Facts:
+    def undo(self, name: str, caller: ask.Caller, request: str) -> Facts:
         if not self.managed_by(caller):
             return refused("event_not_found")
+        if request in self.undone:
+            return (*self.undone[request], True)
         ticket = self.find_ticket(name)
         if ticket is None:
             return refused("ticket_not_found")
@@ -142,7 +145,10 @@ class NaiveDoors(NaiveBoxOffice):
             self.ways[name] = ways
         kind, good = ticket
         worth = ("USED" if ways else "ACTIVE") if good else "VOID"
-        return "scan", (False, ""), (kind, worth), (0, ""), self.inside, False
+        said = "scan", (False, ""), (kind, worth), (0, ""), self.inside
+        if request:
+            self.undone[request] = said
+        return (*said, False)
 
     # -- money ---------------------------------------------------------------------------
 

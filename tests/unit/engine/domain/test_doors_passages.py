@@ -1,23 +1,29 @@
 """What becomes of a ticket that was used: mistakes, money, many passages, delivery."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from engine.domain import apply as apply_module
 from engine.domain.admission import DoorReason
 from engine.domain.booking import Status
-from engine.domain.commands import NoteDelivery
+from engine.domain.commands import Command, NoteDelivery
 from engine.domain.event import RefundPolicy
 from engine.domain.outcomes import DONE, Refusal, ScanShown
 from engine.domain.records import TicketsDelivered
-from engine.domain.tickets import TicketStatus, ticket_at, tickets_of
+from engine.domain.snapshot import capture, digest, encode_slices, restore
+from engine.domain.tickets import TicketStatus, ticket_at, ticket_id, tickets_of
 from engine.limits import PASSAGES_KEPT_MAX
 from tests.unit.engine.domain.given import (
     BUYER,
     ORGANIZER,
+    RIVAL_ORGANIZER,
     a_type,
     booking_id,
+    replayed,
 )
 from tests.unit.engine.domain.given_doors import (
+    STAFF,
     Doors,
     leave,
     open_doors,
@@ -68,6 +74,78 @@ def test_passages_are_taken_back_one_by_one_last_first():
 
     assert found == [("USED", 0), ("USED", 1), ("ACTIVE", 0)]
     assert sale.refusal(undo()).code is Refusal.NOT_ADMITTED
+
+
+def test_a_repeated_undo_takes_back_nothing_more_and_gets_the_first_answer():
+    sale = reentry()
+    sale.admitted(scan())
+    sale.admitted(leave())
+    first, second = undo(), undo()
+    said = sale.undone(first)
+    assert (said.status, said.inside) == ("USED", 1)
+
+    assert sale.again(first) == said
+    sale.admitted(leave())
+    assert sale.again(first) == said
+    assert sale.state.inside == 0
+    # Another request is another undo, and once nothing is left to undo a repeat is one still.
+    assert sale.undone(second).inside == 1
+    last = undo()
+    assert (sale.undone(last).status, sale.state.inside) == ("ACTIVE", 0)
+    assert sale.again(last).status == "ACTIVE"
+    assert sale.again(first) == said
+
+
+def test_a_repeated_undo_is_known_from_a_snapshot_and_a_replay():
+    sale = reentry()
+    sale.admitted(scan())
+    sale.admitted(leave())
+    command = undo()
+    said = sale.undone(command)
+    again = replayed(sale.entries)
+    assert digest(again) == digest(sale.state)
+
+    for state in (restore(encode_slices(capture(sale.state))), again):
+        sale.state = state
+        assert sale.again(command) == said
+        assert sale.state.inside == 1
+
+
+def test_what_was_undone_is_told_to_nobody_else():
+    sale = open_doors()
+    sale.admitted()
+    command = undo()
+    sale.undone(command)
+
+    foreign = replace(command, caller=RIVAL_ORGANIZER)
+
+    assert sale.refusal(foreign).code is Refusal.EVENT_NOT_FOUND
+
+
+def test_the_oldest_undos_are_forgotten_first(monkeypatch):
+    monkeypatch.setattr(apply_module, "UNDOS_REMEMBERED_MAX", 2)
+    sale = reentry()
+    for command in (scan(), leave(), scan(), leave()):
+        sale.admitted(command)
+    commands = [undo(), undo(), undo()]
+    for command in commands:
+        sale.undone(command)
+
+    assert [*sale.state.undos] == [command.undo_id for command in commands[1:]]
+    sale.again(commands[1])
+    assert sale.undone(commands[0]).status == "ACTIVE"
+
+
+def test_an_undo_of_a_gateway_that_gave_it_no_name_is_not_remembered():
+    sale = reentry()
+    sale.admitted(scan())
+    sale.admitted(leave())
+    sent = msgspec.msgpack.encode(["undo_passage", ticket_id(booking_id("ann"), 0), STAFF])
+    command = msgspec.msgpack.decode(sent, type=Command)
+    assert command == undo(undo_id="")
+
+    assert (sale.undone(command).inside, sale.undone(command).inside) == (1, 0)
+    assert not sale.state.undos
 
 
 def test_what_was_refused_stays_refused_when_the_passage_before_it_is_taken_back():

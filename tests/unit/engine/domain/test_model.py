@@ -283,6 +283,22 @@ def snapshot_forgets_the_scans(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "_restore_head", forgetful)
 
 
+def takes_back_one_more_for_a_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(state: EventState, record: PassageUndone) -> None:
+        apply_module._passage_undone(state, replace(record, said=None))
+
+    monkeypatch.setitem(apply_module._APPLY, PassageUndone, forgetful)
+
+
+def snapshot_forgets_the_undos(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = snapshot._restore_head
+
+    def forgetful(state: EventState, head: snapshot.SnapshotHead) -> None:
+        honest(state, replace(head, undos=()))
+
+    monkeypatch.setattr(snapshot, "_restore_head", forgetful)
+
+
 @pytest.mark.parametrize(
     "plant",
     [
@@ -293,6 +309,8 @@ def snapshot_forgets_the_scans(monkeypatch: pytest.MonkeyPatch) -> None:
         decides_a_repeated_scan_anew,
         remembers_what_was_undone,
         snapshot_forgets_the_scans,
+        takes_back_one_more_for_a_repeat,
+        snapshot_forgets_the_undos,
     ],
 )
 def test_the_machine_with_doors_sees_a_planted_bug(

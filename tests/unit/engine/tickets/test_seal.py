@@ -50,6 +50,12 @@ def test_one_other_character_is_forged(
     assert isinstance(SEALS.open(changed), Opened if changed == payload else Forged)
 
 
+def test_other_keys_or_another_order_are_another_edition() -> None:
+    sets = [(NEW,), (OLD,), (NEW, OLD), (OLD, NEW), (NEW, FOREIGN)]
+    assert len({Seals(keys).edition for keys in sets}) == len(sets)
+    assert Seals((NEW, OLD)).edition == Seals((NEW, OLD)).edition
+
+
 def test_every_flipped_bit_is_forged() -> None:
     payload = SEALS.seal(TICKET, "ann")
     for place, digit in enumerate(payload):
