@@ -139,6 +139,9 @@ def observe_refund(state: EventState, command: ObserveRefund, now_ms: int) -> De
     if booking is None or booking.payment is None:
         return refused(Refusal.BOOKING_NOT_FOUND)
     payment, refund = booking.payment, booking.payment.refund
+    wrong = _mismatch(state, booking, payment, command)
+    if wrong is not None:
+        return refused(Refusal.PAYMENT_MISMATCH, wrong)
     if refund is None or refund.number != command.number:
         known = refund is not None and 0 < command.number < refund.number
         return (DONE, ()) if known else refused(Refusal.PAYMENT_MISMATCH, "number")
@@ -194,12 +197,9 @@ def observe_charge(state: EventState, command: ObserveCharge, now_ms: int) -> De
     if booking is None or booking.payment is None:
         return refused(Refusal.BOOKING_NOT_FOUND)
     payment = booking.payment
-    if payment.intent_id not in ("", command.intent_id):
-        return refused(Refusal.PAYMENT_MISMATCH, "intent")
-    if command.event not in (None, existing_event(state).event_id):
-        return refused(Refusal.PAYMENT_MISMATCH, "event")
-    if command.currency != existing_event(state).currency:
-        return refused(Refusal.PAYMENT_MISMATCH, "currency")
+    wrong = _mismatch(state, booking, payment, command)
+    if wrong is not None:
+        return refused(Refusal.PAYMENT_MISMATCH, wrong)
     records = _heard_of(state, booking, payment, command.intent_id, command.captured_minor, now_ms)
     captured_minor = payment.captured_minor or (command.captured_minor if records else 0)
     if not captured_minor or command.captured_minor != captured_minor:
@@ -211,6 +211,27 @@ def observe_charge(state: EventState, command: ObserveCharge, now_ms: int) -> De
     if refunded_minor > payment.refunded_minor:
         records.append(MoneyTakenBack(booking.booking_id, refunded_minor, now_ms))
     return DONE, tuple(records)
+
+
+def _mismatch(
+    state: EventState, booking: Booking, payment: Payment, command: ObserveCharge | ObserveRefund
+) -> str | None:
+    """Return what of the news does not belong to the booking, None if everything does.
+
+    What Stripe has left out does not contradict.
+    """
+    event = existing_event(state)
+    # While the booking's intent is not known, any may be.
+    if payment.intent_id and command.intent_id not in (None, payment.intent_id):
+        return "intent"
+    customer = command.customer if isinstance(command, ObserveCharge) else None
+    if customer not in (None, booking.customer):
+        return "customer"
+    if command.event not in (None, event.event_id):
+        return "event"
+    if command.currency not in (None, event.currency):
+        return "currency"
+    return None
 
 
 def _heard_of(
@@ -232,7 +253,10 @@ def _heard_of(
 
 
 def observe_dispute(state: EventState, command: ObserveDispute, now_ms: int) -> Decision:
-    """Take note of a dispute; one that is over stays over, one that is lost takes the money."""
+    """Take note of a dispute; one that is over stays over, one that is lost takes the money.
+
+    It never tells that there is money: the payment itself has to, and is checked.
+    """
     booking = state.bookings.get(command.booking_id)
     if booking is None or booking.payment is None:
         return refused(Refusal.BOOKING_NOT_FOUND)
@@ -242,12 +266,14 @@ def observe_dispute(state: EventState, command: ObserveDispute, now_ms: int) -> 
     known = payment.dispute(command.dispute_id)
     if known == command.status or known in DISPUTE_WON or known == DISPUTE_LOST:
         return DONE, ()
-    records = _heard_of(state, booking, payment, command.intent_id, payment.amount_minor, now_ms)
-    records.append(DisputeNoted(booking.booking_id, command.dispute_id, command.status, now_ms))
+    if not payment.captured_minor:
+        return refused(Refusal.PAYMENT_MISMATCH, "captured")
+    records: list[Record] = [
+        DisputeNoted(booking.booking_id, command.dispute_id, command.status, now_ms)
+    ]
     if command.status == DISPUTE_LOST:
-        captured_minor = payment.captured_minor or payment.amount_minor
-        if payment.refunded_minor < captured_minor:
-            records.append(MoneyTakenBack(booking.booking_id, captured_minor, now_ms))
+        if payment.refunded_minor < payment.captured_minor:
+            records.append(MoneyTakenBack(booking.booking_id, payment.captured_minor, now_ms))
     elif command.status in DISPUTE_WON:
         decided = payment.with_dispute(command.dispute_id, command.status)
         records.extend(_owed(state, replace(booking, payment=decided), now_ms))

@@ -19,6 +19,7 @@ from engine.domain.commands import (
     Command,
     CreateEvent,
     ObserveCharge,
+    ObserveDispute,
     ObserveRefund,
 )
 from engine.domain.outcomes import Outcome, Refused
@@ -305,13 +306,20 @@ class Race:
                 self._undelivered.append(one)
             for _ in range(copies):
                 if self.rng.random() < 0.5:
-                    self.soon(partial(self.tell, one), self.rng.choice([1, 20, 90_000]))
+                    self.soon(partial(self.deliver, one), self.rng.choice([1, 20, 90_000]))
                 else:
-                    self.at(self.moment(one.booking_id), partial(self.tell, one))
+                    self.at(self.moment(one.booking_id), partial(self.deliver, one))
+
+    def deliver(self, one: Command) -> None:
+        """Bring a webhook, as `actors.payments.inbox` does: a dispute behind its payment."""
+        if isinstance(one, ObserveDispute):
+            self.tell_all(self.intents[one.booking_id].news())
+        self.tell(one)
 
     def reconcile(self) -> None:
         """Look at everything that waits, take in lost webhooks, tell what Stripe has of all."""
-        self.tell_all(self._undelivered)
+        for one in self._undelivered:
+            self.deliver(one)
         self._undelivered.clear()
         for booking_id_ in list(self.state.unsettled):
             self.pursue(booking_id_)

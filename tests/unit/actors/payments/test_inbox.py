@@ -69,6 +69,58 @@ def test_what_tells_the_rules_nothing_is_not_kept(facts: object) -> None:
     assert message_of(WebhookEvent("evt_1", "k", 0, facts), 5) is None
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        Intent("pi_1", "succeeded", 1, 1, "EUR", "", EVENT_ID, ""),
+        Return("re_1", "succeeded", 1, "EUR", "pi_1", "", EVENT_ID, number=1),
+        Return("re_1", "succeeded", 1, "EUR", "pi_1", "", EVENT_ID),
+        ChargeFacts("ch_1", "pi_1", "", EVENT_ID, 1, 1, "EUR"),
+    ],
+    ids=["intent", "refund", "without number", "charge"],
+)
+async def test_what_names_an_event_of_ours_and_no_booking_is_put_aside(facts: object) -> None:
+    news = told(facts)
+    assert news.message.event_id == EVENT_ID, "it lies where its event's news lie"
+    with pytest.raises(Hopeless, match="not the id of a booking"):
+        await inbox(Desk()).handle([news])
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"intent_id": "pi_2"}, "intent"),
+        ({"currency": "USD"}, "currency"),
+        ({"event_id": "evt_000000000000"}, "event"),
+    ],
+)
+async def test_a_refund_that_does_not_fit_its_booking_is_put_aside(change: dict, why: str) -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    desk.stripe.patient = True
+    desk.refund()
+    await desk.pursuit.handle(desk.effects())
+    made = desk.stripe.settle(intent_id, "succeeded")
+    with pytest.raises(Hopeless, match=f"payment_mismatch: {why}"):
+        await inbox(desk).handle([told(replace(made, **change))])
+    assert desk.booking().status is Status.REFUND_REQUESTED
+    await inbox(desk).handle([told(made)])
+    assert desk.booking().status is Status.REFUNDED
+
+
+async def test_a_charge_of_another_customer_is_put_aside() -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    intent = desk.stripe.give_back(intent_id, 9_000)
+    charge = ChargeFacts("ch_1", intent_id, intent.booking_id, EVENT_ID, 9_000, 9_000, "EUR", "bob")
+    with pytest.raises(Hopeless, match="payment_mismatch: customer"):
+        await inbox(desk).handle([told(charge)])
+    assert desk.booking().status is Status.CONFIRMED
+    for customer in ("", "ann"):
+        await inbox(desk).handle([told(replace(charge, customer=customer))])
+    assert desk.booking().status is Status.REFUNDED
+
+
 def test_money_that_went_back_is_news_of_its_own() -> None:
     intent = Intent(
         "pi_1", "succeeded", 9, 9, "EUR", booking_id("ann"), EVENT_ID, "ann", refunded_minor=4
@@ -274,6 +326,41 @@ async def test_a_dispute_finds_its_booking_by_its_payment() -> None:
     await desk.paid()
     await inbox(desk).handle([told(DISPUTED)])
     assert desk.booking().payment.disputes == (("dp_1", "needs_response"),)
+
+
+async def test_the_payment_of_a_dispute_is_told_before_it() -> None:
+    desk = Desk()
+    desk.stripe.pay(await desk.opened())
+    await inbox(desk).handle([told(DISPUTED)])
+    assert desk.booking().status is Status.CONFIRMED
+    assert desk.booking().payment.disputes == (("dp_1", "needs_response"),)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, "captured"),
+        ({"status": "succeeded"}, "received"),
+        ({"status": "succeeded", "received_minor": 9_000, "currency": "USD"}, "currency"),
+        ({"status": "succeeded", "received_minor": 9_000, "customer": "bob"}, "customer"),
+    ],
+)
+async def test_a_dispute_confirms_nothing_that_was_not_paid(change: dict, why: str) -> None:
+    desk = Desk()
+    intent_id = await desk.opened()
+    desk.stripe._change(intent_id, **change)
+    with pytest.raises(Hopeless, match=f"payment_mismatch: {why}"):
+        await inbox(desk).handle([told(DISPUTED)])
+    assert desk.booking().status is Status.PAYMENT_PENDING
+    assert not desk.booking().payment.captured_minor
+
+
+async def test_a_dispute_of_a_payment_that_lost_its_booking_is_put_aside() -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    desk.stripe._change(intent_id, booking_id="")
+    with pytest.raises(Hopeless, match="not the id of a booking"):
+        await inbox(desk).handle([told(DISPUTED)])
 
 
 async def test_a_dispute_of_another_payment_is_dropped() -> None:

@@ -264,8 +264,9 @@ class NaiveRefunds(NaiveSale):
         before = till.disputes.get(news.dispute_id)
         if before in (*WON, "lost", news.status):
             return ("done",)
+        if not till.captured:
+            return refused("payment_mismatch", "captured")
         was_sold = booking.status in SOLD
-        self.there_was_money(booking, till, news.intent_id, now)
         till.disputes[news.dispute_id] = news.status
         if news.status == "lost" and till.back < till.captured:
             self.is_taken(booking, till, till.captured, now)

@@ -16,14 +16,19 @@ from tests.unit.engine.domain.given_payments import (
     disputed,
     refund,
     refund_said,
+    said,
 )
 from tests.unit.engine.domain.situations import (
     confirmed,
+    expired,
     expired_and_sold_out,
     opened,
+    opening,
     paid_after_leaving,
     refund_asked,
     refunded_in_part,
+    released,
+    time_up,
 )
 
 OPEN = (
@@ -98,15 +103,28 @@ def test_each_dispute_is_its_own():
     assert sale.status() is Status.REFUNDED
 
 
-def test_a_dispute_tells_that_there_was_money_when_nothing_else_did():
+@pytest.mark.parametrize("begin", [opening, opened, time_up, expired, released])
+@pytest.mark.parametrize("status", ["needs_response", "won", "lost"])
+def test_a_dispute_alone_is_no_money(begin, status):
+    sale = begin()
+    before = sale.booking("ann")
+
+    refused = sale.refusal(disputed(status))
+
+    assert (refused.code, refused.subject) == (Refusal.PAYMENT_MISMATCH, "captured")
+    assert sale.booking("ann") == before
+    sale.hear(SUCCEEDED, disputed(status))
+    assert sale.payment().dispute("dp_1") == status
+
+
+def test_a_dispute_over_a_payment_of_another_sum_confirms_nothing():
     sale = opened()
 
-    sale.hear(disputed())
+    assert sale.refusal(said("succeeded", received_minor=1)).subject == "received"
+    assert sale.refusal(disputed()).subject == "captured"
 
-    assert sale.status() is Status.CONFIRMED
-    assert sale.money() == (PRICE_MINOR, 0, 0)
-    sale.hear(SUCCEEDED)
-    assert sale.payment().disputed
+    assert sale.status() is Status.PAYMENT_PENDING
+    assert sale.counts() == (8, 2, 0)
 
 
 def test_money_that_came_too_late_and_is_disputed_is_not_sent_back_twice():

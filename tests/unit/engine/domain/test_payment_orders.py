@@ -61,9 +61,10 @@ OF_A_PAYMENT = {
     "canceled": CANCELED,
     "refunded in part": charged(IN_PART),
     "refunded": charged(PRICE_MINOR),
-    "disputed": disputed(),
-    "dispute lost": disputed("lost"),
-    "dispute won": disputed("won"),
+    # A dispute is told behind what its payment says: see `actors.payments.inbox`.
+    "disputed": (SUCCEEDED, disputed()),
+    "dispute lost": (SUCCEEDED, disputed("lost")),
+    "dispute won": (SUCCEEDED, disputed("won")),
 }
 PAID = {"succeeded", "refunded in part", "refunded", "disputed", "dispute lost", "dispute won"}
 
