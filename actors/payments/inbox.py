@@ -55,6 +55,9 @@ class Inbox:
                         subject=outcome.subject,
                     )
                     raise Hopeless(f"{outcome.code}: {outcome.subject or observation.booking_id}")
+                if isinstance(observation, ObserveRefund) and observation.status in NOT_MADE:
+                    code = observation.reason or observation.status
+                    log.error("refund_refused", booking_id=observation.booking_id, code=code)
             await self._look_closer(event_id, observations)
 
     async def _look_closer(self, event_id: str, heard: Sequence[Observation]) -> None:

@@ -70,6 +70,8 @@ class Race:
     def __init__(self, seed: int, comes: "Callable[[Race, str], None]") -> None:
         self.comes = comes
         self.rng = Random(seed)
+        #: What banks decide; by itself, so that it does not change when everything else happens.
+        self.banks = Random(f"banks {seed}")
         self.now_ms = NOW_MS
         self.state = EventState()
         self.journal: list[bytes] = []
@@ -297,6 +299,25 @@ class Race:
         fails = self.rng.random() < self._refunds_fail
         intent.end_refund(number, "failed" if fails else "succeeded")
         self.publish(intent.refund_news(number))
+        if not fails and self.banks.random() < 0.2:
+            at_ms = self.now_ms + self.banks.choice([1, 2_000, 60_000])
+            self.at(at_ms, lambda: self._bounce(intent, number))
+
+    def _bounce(self, intent: Intent, number: int) -> None:
+        """Have a bank send back a refund that was made, if it was the last.
+
+        That of an earlier one is not noticed: see docs/PAYMENTS.md.
+        """
+        payment = self.state.bookings[intent.booking_id].payment
+        last = payment is not None and payment.refund is not None
+        if (
+            last
+            and payment.refund.number == number == max(intent.refunds)
+            and not intent.left_minor
+        ):
+            self.seen["bounced"] += 1
+            intent.end_refund(number, "failed")
+            self.publish(intent.refund_news(number))
 
     def publish(self, news: News) -> None:
         """Send webhooks: none, one or several of each, at any time, in any order."""

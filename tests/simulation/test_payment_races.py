@@ -48,6 +48,7 @@ def test_of_payment_and_expiry_exactly_one_wins(start: int) -> None:
         "MoneyTakenBack": 20,
         "DisputeNoted": 10,
         "CallingOff": 30,
+        "bounced": 3,
         "kills": 200,
     }.items():
         assert seen[what] >= at_least, f"{what}: hardly any, this proves little: {seen}"

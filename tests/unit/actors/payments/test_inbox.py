@@ -2,6 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from actors.consumer import Hopeless, RetryLater
 from actors.contract import OwnerGone
@@ -240,6 +241,43 @@ async def refund_failed(desk: Desk) -> tuple[str, list[Delivery]]:
     await desk.pursuit.handle(desk.effects())
     charge = of_charge(desk.intent())
     return intent_id, [charge, told(desk.stripe.settle(intent_id, "failed", "lost"))]
+
+
+@pytest.mark.parametrize("bounced", [False, True])
+async def test_a_refund_that_fails_after_it_was_made_is_logged_as_one_that_is_refused(
+    bounced: bool,
+) -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    desk.stripe.patient = True
+    desk.refund()
+    await desk.pursuit.handle(desk.effects())
+    if bounced:
+        await inbox(desk).handle([told(desk.stripe.settle(intent_id, "succeeded"))])
+    with capture_logs() as logs:
+        await inbox(desk).handle([told(desk.stripe.settle(intent_id, "failed", "lost_card"))])
+    assert {
+        "event": "refund_refused",
+        "log_level": "error",
+        "booking_id": booking_id("ann"),
+        "code": "lost_card",
+    } in logs
+
+
+async def test_what_a_bank_sends_back_is_sent_again() -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    desk.refund()
+    await desk.pursuit.handle(desk.effects())
+    assert desk.booking().status is Status.REFUNDED
+    await inbox(desk).handle([told(desk.stripe.settle(intent_id, "failed", "closed"))])
+    assert desk.booking().payment.refunded_minor == 0
+
+    await desk.pursuit.handle(desk.effects())
+
+    assert desk.booking().status is Status.REFUNDED
+    assert desk.booking().payment.refunded_minor == desk.intent().refunded_minor == 9_000
+    assert [one.number for one in await desk.stripe.refunds(intent_id)] == [2, 1]
 
 
 async def test_a_late_sum_with_a_refund_that_failed_settles_no_other() -> None:

@@ -117,16 +117,21 @@ free                                -     rel!  no    mis   mis   mis   mis   mi
 in_dispute                          -     rel!  no    -     -     -     -     -     B     B     ref!  mis   mis   -     DB    D
 refund_asked                        pay!  rel!  no    -     -     -     -     -     B     -     -     S     N     D     DB    D
 refund_of_a_part_asked              pay!  rel!  no    -     -     -     -     -     B     B     ref!  S     N     D     DB    D
-refunded_in_part                    -     rel!  no    -     -     -     -     -     -     B     Q     -     N     D     DB    D
+refunded_in_part                    -     rel!  no    -     -     -     -     -     -     B     Q     -     NQ    D     DB    D
 refund_denied                       pay!  rel!  no    -     -     -     -     -     B     B     Q     -     -     D     DB    D
-refunded                            pay!  rel!  no    -     -     -     -     -     -     -     -     -     N     D     D     D
-refund_bounced                      pay!  rel!  no    -     -     -     -     -     B     -     -     -     -     D     DB    D
+refunded                            pay!  rel!  no    -     -     -     -     -     -     -     -     -     NQ    D     D     D
+refund_bounced                      pay!  rel!  no    -     -     -     -     -     B     -     -     S     NQ    D     DB    D
+refund_bounced_too_often            pay!  rel!  no    -     -     -     -     -     B     -     Q     -     -     D     DB    DQ
+refund_bounced_before_it_was_made   pay!  rel!  no    -     -     -     -     -     B     -     Q     Q     -     D     DB    D
+part_bounced                        pay!  rel!  no    -     -     -     -     -     B     B     ref!  S     NQ    D     DB    D
+part_bounced_too_often              pay!  rel!  no    -     -     -     -     -     B     B     Q     -     -     D     DB    DQ
 taken_back                          pay!  rel!  no    -     -     -     -     -     -     -     -     mis   mis   D     D     D
 too_late                            pay!  rel!  no    -     -     -     -     -     B     -     ref!  S     NR    D     DB    D
-returned_too_late                   pay!  rel!  no    -     -     -     -     -     -     -     ref!  -     N     D     D     D
+returned_too_late                   pay!  rel!  no    -     -     -     -     -     -     -     ref!  -     NR    D     D     D
 paid_after_leaving                  pay!  -     no    -     -     -     -     -     B     -     ref!  S     NR    D     DB    D
-returned                            pay!  -     no    -     -     -     -     -     -     -     ref!  -     N     D     D     D
-cannot_be_returned                  pay!  -     no    -     -     -     -     -     B     B     ref!  -     -     D     DB    D
+returned                            pay!  -     no    -     -     -     -     -     -     -     ref!  -     NR    D     D     D
+return_bounced                      pay!  -     no    -     -     -     -     -     B     -     ref!  S     NR    D     DB    D
+cannot_be_returned                  pay!  -     no    -     -     -     -     -     B     B     R     -     -     D     DB    DR
 """  # noqa: E501
 
 
