@@ -4,7 +4,7 @@ from typing import Any
 
 from actors.recovery import rebuild, replay_entry
 from actors.wire import LiveFacts
-from engine.domain.books import Money, count_money
+from engine.domain.books import Money, count_money, not_sent_back
 from engine.domain.records import HoldPlaced
 from engine.domain.snapshot import digest
 from engine.domain.state import EventState, check_fully
@@ -20,7 +20,8 @@ from engine.journal.entry import START, CorruptEntry
 async def audit(journal: Journal, live: LiveFacts | None) -> dict[str, Any]:
     """Recompute an event from its journal and compare.
 
-    Checks I1, I3 and I7 by recounting, I4 by comparing digests (live, newest snapshot and
+    Checks I1, I3 and I7 by recounting (money that waits for an operator to be sent back is a
+    violation of I7, too), I4 by comparing digests (live, newest snapshot and
     tail, oldest kept entries), I5 by replaying in order, I6 by counting each booking once.
 
     Args:
@@ -58,6 +59,7 @@ async def _compare(journal: Journal, live: LiveFacts | None) -> dict[str, Any]:
         violations.append(f"I5: {type(error).__name__}: {', '.join(map(str, error.args))}")
     except AssertionError as error:
         violations.append(str(error))
+    violations.extend(not_sent_back(state.bookings.values()))
     recomputed = availability(state, state.now_ms)
     found = digest(state)
     if live is not None and live.digest != found:

@@ -106,7 +106,8 @@ class Return(Struct, frozen=True):
 class ChargeFacts(Struct, frozen=True):
     """What Stripe says of a charge of which money was given back, all of it together.
 
-    `captured_minor` is 0 for money that was only set aside, and is let go.
+    `captured_minor` is 0 for money that was only set aside, and is let go. `customer` is ''
+    where none is named.
     """
 
     charge_id: str
@@ -116,6 +117,7 @@ class ChargeFacts(Struct, frozen=True):
     captured_minor: int
     refunded_minor: int
     currency: str
+    customer: str = ""
 
 
 class DisputeFacts(Struct, frozen=True):

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from actors.consumer import Hopeless
 from actors.payments.contract import Stripe
-from actors.payments.news import NOT_MADE, Observation, decode_news
+from actors.payments.news import NOT_MADE, Observation, decode_news, is_named, of_intent
 from actors.payments.pursuit import Pursuit, in_words_of_a_consumer
 from actors.telling import Telling
 from engine.domain.commands import ObserveCharge, ObserveDispute, ObserveRefund
@@ -55,6 +55,9 @@ class Inbox:
                         subject=outcome.subject,
                     )
                     raise Hopeless(f"{outcome.code}: {outcome.subject or observation.booking_id}")
+                if isinstance(observation, ObserveRefund) and observation.status in NOT_MADE:
+                    code = observation.reason or observation.status
+                    log.error("refund_refused", booking_id=observation.booking_id, code=code)
             await self._look_closer(event_id, observations)
 
     async def _look_closer(self, event_id: str, heard: Sequence[Observation]) -> None:
@@ -78,15 +81,20 @@ class Inbox:
             news = decode_news(message.body)
         except msgspec.MsgspecError as error:
             raise Hopeless(str(error)) from error
-        return [found for one in news if (found := await self._addressed(one)) is not None]
+        return [found for one in news for found in await self._addressed(one)]
 
-    async def _addressed(self, news: Observation) -> Observation | None:
-        """Return news with the booking that it is about, None if it is not one of ours."""
+    async def _addressed(self, news: Observation) -> list[Observation]:
+        """Return news with the booking that it is about, nothing if it is not one of ours.
+
+        A dispute comes behind what its payment says: whether there is money is told by that.
+        """
         if news.booking_id or not isinstance(news, ObserveDispute):
-            return news
+            return [news]
         with in_words_of_a_consumer():
             intent = await self._stripe.retrieve(news.intent_id)
-        return replace(news, booking_id=intent.booking_id) if intent.booking_id else None
+        if not is_named(intent.booking_id, intent.event_id):
+            return []
+        return [*of_intent(intent), replace(news, booking_id=intent.booking_id)]
 
 
 def _is_of_money_back(news: Observation) -> bool:

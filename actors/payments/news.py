@@ -59,6 +59,7 @@ def of_intent(intent: Intent, refunds: Iterable[Return] | None = None) -> list[O
                 intent.currency,
                 intent.event_id,
                 taken_minor,
+                intent.customer or None,
             )
         )
     return news
@@ -75,8 +76,10 @@ def _taken(booking_id: str, refunds: Iterable[Return]) -> int:
 
 def of_refund(refund: Return) -> list[Observation]:
     """Return what a refund tells its booking: nothing, if it is not one of ours."""
-    if not refund.booking_id or not refund.number:
+    if not is_named(refund.booking_id, refund.event_id):
         return []
+    if refund.booking_id and not refund.number:
+        return []  # made by hand: its charge tells of it
     return [
         ObserveRefund(
             refund.booking_id,
@@ -85,26 +88,41 @@ def of_refund(refund: Return) -> list[Observation]:
             refund.status,
             refund.amount_minor,
             refund.reason,
+            refund.intent_id or None,
+            refund.currency,
+            refund.event_id or None,
         )
     ]
 
 
+def is_named(booking_id: str, event_id: str) -> bool:
+    """Tell whether Stripe's object names a booking, or at least an event of ours.
+
+    One that names an event of ours and no booking is not passed over: it was ours.
+    """
+    return bool(booking_id) or is_event_id(event_id)
+
+
 def of_dispute(booking_id: str, dispute: DisputeFacts) -> ObserveDispute:
     """Return what a dispute tells the booking that it is about; '' where that is not known."""
-    return ObserveDispute(booking_id, dispute.intent_id, dispute.dispute_id, dispute.status)
+    return ObserveDispute(
+        booking_id,
+        dispute.intent_id,
+        dispute.dispute_id,
+        dispute.status,
+        dispute.amount_minor,
+        dispute.currency,
+    )
 
 
 def of_facts(facts: Facts) -> list[Observation]:
-    """Return what Stripe's event tells; that of a dispute names no booking yet.
-
-    A payment that names an event of ours and no booking is not passed over: it was ours.
-    """
+    """Return what Stripe's event tells; that of a dispute names no booking yet."""
     if isinstance(facts, Intent):
-        return of_intent(facts) if facts.booking_id or is_event_id(facts.event_id) else []
+        return of_intent(facts) if is_named(facts.booking_id, facts.event_id) else []
     if isinstance(facts, Return):
         return of_refund(facts)
     if isinstance(facts, ChargeFacts):
-        if not facts.booking_id or not facts.captured_minor:
+        if not is_named(facts.booking_id, facts.event_id) or not facts.captured_minor:
             return []  # not ours, or money that was set aside and let go
         return [
             ObserveCharge(
@@ -114,6 +132,7 @@ def of_facts(facts: Facts) -> list[Observation]:
                 facts.refunded_minor,
                 facts.currency,
                 facts.event_id,
+                customer=facts.customer or None,
             )
         ]
     if not facts.intent_id:

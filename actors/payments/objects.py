@@ -184,6 +184,7 @@ def _charge_facts(found: _Charge) -> ChargeFacts:
         captured_minor=found.amount_captured,
         refunded_minor=_refunded(found),
         currency=found.currency.upper(),
+        customer=metadata.customer,
     )
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from engine.domain.booking import TRANSITIONS, Booking, Move, Status
+from engine.domain.booking import Booking, Status
 from engine.domain.moves import put
-from engine.domain.payment import Payment, PaymentState, Refund, RefundState
+from engine.domain.payment import Payment, PaymentState
 from engine.domain.records import (
     BookingConfirmed,
     DisputeNoted,
@@ -33,12 +33,6 @@ def _paying(state: EventState, booking_id: str) -> tuple[Booking, Payment]:
     booking = state.bookings[booking_id]
     assert booking.payment is not None, f"{booking_id} was journalled to pay before it began to"
     return booking, booking.payment
-
-
-def _refunding(state: EventState, booking_id: str) -> tuple[Booking, Payment, Refund]:
-    booking, payment = _paying(state, booking_id)
-    assert payment.refund is not None, f"the refund of {booking_id} was journalled before it began"
-    return booking, payment, payment.refund
 
 
 def _started(state: EventState, record: PaymentStarted) -> None:
@@ -109,13 +103,8 @@ def _confirmed(state: EventState, record: BookingConfirmed) -> None:
 
 
 def _returning(state: EventState, record: PaymentReturning) -> None:
-    booking, payment = _paying(state, record.booking_id)
-    payment = replace(
-        payment.refunded_next(record.refund),
-        state=PaymentState.RETURNING,
-        captured_minor=record.captured_minor,
-    )
-    put(state, replace(booking, payment=payment))
+    booking = state.bookings[record.booking_id]
+    put(state, booking.returning(record.refund, record.captured_minor))
 
 
 def _refund_requested(state: EventState, record: RefundRequested) -> None:
@@ -128,49 +117,19 @@ def _refund_settled(state: EventState, record: RefundSettled) -> None:
 
 
 def _refund_failed(state: EventState, record: RefundFailed) -> None:
-    booking, payment, refund = _refunding(state, record.booking_id)
-    failed = replace(
-        refund, state=RefundState.FAILED, refund_id=record.refund_id, reason=record.reason
-    )
-    if refund.state is RefundState.SUCCEEDED:
-        # Sent back by the bank: the money is here, and nothing is sold for it.
-        payment = replace(
-            payment,
-            refunded_minor=payment.refunded_minor - refund.amount_minor,
-            kept_minor=payment.kept_minor + refund.amount_minor,
-        )
-    elif payment.state is not PaymentState.RETURNING:
-        booking = booking.moved(Status.REFUND_DENIED, record.at_ms)
-    put(state, replace(booking, payment=replace(payment, refund=failed)))
+    booking = state.bookings[record.booking_id]
+    failed = booking.refund_failed(record.refund_id, record.reason, record.owed_minor, record.at_ms)
+    put(state, failed)
 
 
 def _taken_back(state: EventState, record: MoneyTakenBack) -> None:
-    booking, payment = _paying(state, record.booking_id)
-    more_minor = record.refunded_minor - payment.refunded_minor
-    payment = replace(
-        payment,
-        refunded_minor=record.refunded_minor,
-        taken_minor=payment.taken_minor + more_minor,
-    )
-    if record.refunded_minor < payment.captured_minor:
-        # Nobody knows which units it was for: the price of what is sold stays the same.
-        payment = replace(payment, kept_minor=payment.kept_minor - more_minor)
-        put(state, replace(booking, payment=payment))
-        return
-    if payment.refunding and payment.refund is not None:
-        overtaken = replace(payment.refund, state=RefundState.FAILED, reason="taken_back")
-        payment = replace(payment, refund=overtaken)
-    if payment.state is PaymentState.RETURNING:
-        payment = replace(payment, state=PaymentState.RETURNED)
-    status = TRANSITIONS.get((booking.status, Move.TAKE_BACK))
-    if status is not None:
-        booking = booking.moved(status, record.at_ms)
-    put(state, replace(booking, payment=replace(payment, kept_minor=0)))
+    booking = state.bookings[record.booking_id]
+    put(state, booking.taken_back(record.refunded_minor, record.at_ms))
 
 
 def _dispute_noted(state: EventState, record: DisputeNoted) -> None:
     booking, payment = _paying(state, record.booking_id)
-    payment = payment.with_dispute(record.dispute_id, record.status)
+    payment = payment.with_dispute(record.dispute_id, record.status, record.lost_minor)
     put(state, replace(booking, payment=payment))
 
 

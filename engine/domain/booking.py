@@ -6,7 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from engine.domain.admission import Admission, Passage
-from engine.domain.payment import Part, Payment, PaymentState, Refund
+from engine.domain.payment import Part, Payment, PaymentState, Refund, RefundState
 
 
 class Status(StrEnum):
@@ -180,8 +180,20 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
     def refunding(self, refund: Refund, at_ms: int) -> "Booking":
         """Return the booking with a refund asked for; a free one gets books of its own."""
         payment = self.payment or Payment(PaymentState.CAPTURED, 0, at_ms)
-        asked = self.moved(Status.REFUND_REQUESTED, at_ms)
+        # What is owed for units that are free since is sent without them.
+        over = self.status is Status.REFUNDED
+        asked = self if over else self.moved(Status.REFUND_REQUESTED, at_ms)
         return replace(asked, payment=payment.refunded_next(refund))
+
+    def returning(self, refund: Refund, captured_minor: int) -> "Booking":
+        """Return the booking whose money, for which it has no units, is sent back."""
+        assert self.payment is not None, "money is sent back that was never asked for"
+        payment = replace(
+            self.payment.refunded_next(refund),
+            state=PaymentState.RETURNING,
+            captured_minor=captured_minor,
+        )
+        return replace(self, payment=payment)
 
     def refunded(self, refund_id: str, at_ms: int) -> "Booking":
         """Return the booking with the refund under way made, and without the units it was for."""
@@ -190,8 +202,9 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
         parts, payment = self.payment.refund.parts, self.payment.settled(refund_id)
         if payment.state is PaymentState.RETURNING:
             return replace(self, payment=replace(payment, state=PaymentState.RETURNED))
-        rest = self.without(parts)
-        left_minor = payment.captured_minor - payment.refunded_minor
+        if self.status is Status.REFUNDED:
+            return replace(self, payment=payment)
+        rest, left_minor = self.without(parts), payment.left_minor
         if not rest.units or (rest.total_minor and not left_minor):
             # That was all of it, or others have given back what was left.
             payment = replace(payment, kept_minor=left_minor)
@@ -199,6 +212,34 @@ class Booking(Struct, frozen=True, array_like=True, gc=False):
         delivered = any(moment.status is Status.TICKETS_DELIVERED for moment in self.later)
         status = Status.TICKETS_DELIVERED if delivered else Status.CONFIRMED
         return replace(rest.moved(status, at_ms), payment=payment)
+
+    def refund_failed(
+        self, refund_id: str, reason: str, owed_minor: int | None, at_ms: int
+    ) -> "Booking":
+        """Return the booking with the last refund failed; see `RefundFailed`."""
+        payment = self.payment
+        assert payment is not None, "a refund failed of what was not paid"
+        assert payment.refund is not None, "a refund failed before it began"
+        state = payment.refund.state
+        refund = replace(
+            payment.refund, state=RefundState.FAILED, refund_id=refund_id, reason=reason
+        )
+        after = self
+        if state is RefundState.SUCCEEDED:
+            # The money is here again, and nothing is sold for it.
+            payment = payment.bounced(owed_minor)
+        elif (self.status, Move.DENY_REFUND) in TRANSITIONS:
+            after = self.moved(Status.REFUND_DENIED, at_ms)
+        return replace(after, payment=replace(payment, refund=refund))
+
+    def taken_back(self, refunded_minor: int, at_ms: int) -> "Booking":
+        """Return the booking of which so much has gone back in all, the last by others."""
+        assert self.payment is not None, "money was taken back that was never there"
+        payment = self.payment.taken_back(refunded_minor)
+        status = TRANSITIONS.get((self.status, Move.TAKE_BACK))
+        whole = refunded_minor >= payment.captured_minor
+        after = self if status is None or not whole else self.moved(status, at_ms)
+        return replace(after, payment=payment)
 
     def without(self, parts: tuple[Part, ...]) -> "Booking":
         """Return the booking without units that were given back."""

@@ -138,7 +138,8 @@ class ObserveCharge(Struct, frozen=True, array_like=True, gc=False, tag="charge"
     """Take note of how much of a captured payment Stripe has given back in all.
 
     `event` is as in `ObservePayment`. `taken_minor` of it was given back by others, as the
-    list of the refunds shows; None where nobody has looked.
+    list of the refunds shows; None where nobody has looked. `customer` is None where Stripe
+    names none.
     """
 
     booking_id: str
@@ -148,10 +149,15 @@ class ObserveCharge(Struct, frozen=True, array_like=True, gc=False, tag="charge"
     currency: str
     event: str | None = None
     taken_minor: int | None = None
+    customer: str | None = None
 
 
 class ObserveRefund(Struct, frozen=True, array_like=True, gc=False, tag="refund_seen"):
-    """Take note of what Stripe says of a refund that the owner has asked for."""
+    """Take note of what Stripe says of a refund that the owner has asked for.
+
+    `intent_id`, `currency` and `event` are None where Stripe does not tell them, and in news
+    that were kept before they were noted.
+    """
 
     booking_id: str
     refund_id: str
@@ -159,15 +165,24 @@ class ObserveRefund(Struct, frozen=True, array_like=True, gc=False, tag="refund_
     status: str
     amount_minor: int
     reason: str = ""
+    intent_id: str | None = None
+    currency: str | None = None
+    event: str | None = None
 
 
 class ObserveDispute(Struct, frozen=True, array_like=True, gc=False, tag="dispute"):
-    """Take note of what Stripe says of a cardholder's dispute over a payment."""
+    """Take note of what Stripe says of a cardholder's dispute over a payment.
+
+    `amount_minor` of `currency` are disputed; None in news that were kept before that was
+    noted: then it is everything.
+    """
 
     booking_id: str
     intent_id: str
     dispute_id: str
     status: str
+    amount_minor: int | None = None
+    currency: str | None = None
 
 
 class RequestRefund(Struct, frozen=True, array_like=True, gc=False, tag="refund"):

@@ -103,6 +103,8 @@ class Refund(Struct, frozen=True, array_like=True, gc=False):
     back; none where the booking has no units (the money came too late). `kept_minor` of
     their price is not given back. `key` names the request for it, if that had a name;
     `whole` says whether it was for everything, None where that was not journalled yet.
+    `owed_minor` of its amount had gone back before, for other units, and come back from the
+    bank. `attempt` says how often the same money was sent in a row, this time included.
     """
 
     number: int
@@ -114,19 +116,23 @@ class Refund(Struct, frozen=True, array_like=True, gc=False):
     reason: str = ""
     key: str = ""
     whole: bool | None = None
+    owed_minor: int = 0
+    attempt: int = 1
 
 
 class Payment(Struct, frozen=True, array_like=True, gc=False):
     """The payment of one booking, immutable.
 
     `failures` name the failed attempts that were counted; `given_up`: there were too
-    many. `captured_minor - refunded_minor - kept_minor` is the price of what is sold;
-    `kept_minor` is what the refund policy lets the organizer keep, or what a partial
+    many. `captured_minor - refunded_minor - kept_minor - owed_minor` is the price of what is
+    sold; `kept_minor` is what the refund policy lets the organizer keep, or what a partial
     refund made at Stripe's own dashboard took (below zero then). `taken_minor` of
     what was refunded went back without our asking. `disputes` are pairs of id and status.
     `earlier` is what was asked for under a key before `refund` was, oldest first, the
     last REFUNDS_REMEMBERED_MAX. `counted` are the sums of our refunds that Stripe counted
-    for a while, until the last of them failed; `refund` left out.
+    for a while, until the last of them failed; `refund` left out. `owed_minor` went back for
+    units that are free since, came back from the bank and is to be sent once more. Disputes
+    that were lost were over `lost_minor`.
     """
 
     state: PaymentState
@@ -143,6 +149,8 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
     taken_minor: int = 0
     earlier: tuple[Asked, ...] = ()
     counted: tuple[int, ...] = ()
+    owed_minor: int = 0
+    lost_minor: int = 0
 
     @property
     def unsettled(self) -> bool:
@@ -153,6 +161,20 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
     def refunding(self) -> bool:
         """Whether a refund is under way."""
         return self.refund is not None and self.refund.state is RefundState.REQUESTED
+
+    @property
+    def left_minor(self) -> int:
+        """What is here of the money and not owed: what is sold is paid with it."""
+        return self.captured_minor - self.refunded_minor - self.owed_minor
+
+    @property
+    def stuck(self) -> bool:
+        """Whether money for no units is here, and nothing is under way to send it back.
+
+        While a dispute is open, the bank decides about it.
+        """
+        stays = self.state is PaymentState.RETURNING or self.owed_minor > 0
+        return stays and not self.refunding and not self.disputed
 
     @property
     def ours_minor(self) -> int:
@@ -177,14 +199,15 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
         Stripe's sum may be of any time, late or early: a refund under way is in it or not,
         one that has failed after it was made is in it still or not, and nothing shows when it
         was. So of all that Stripe may have counted of ours at some time the most is left out
-        for which the sum is large enough.
+        for which the sum is large enough. What was lost by disputes is never in it.
 
         Args:
             given_back_minor: of the charge, in all, as Stripe says.
         """
         ours_minor = self.ours_minor
         possible = (one for one in self._counted() if ours_minor < one <= given_back_minor)
-        return given_back_minor - max(possible, default=ours_minor) + ours_minor
+        theirs_minor = given_back_minor - max(possible, default=ours_minor)
+        return theirs_minor + ours_minor + self.lost_minor
 
     def _counted(self) -> tuple[int, ...]:
         """Return the sums of our refunds that Stripe may have counted without their success."""
@@ -219,13 +242,70 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
         gone_minor = self.refunded_minor + refund.amount_minor
         # More than there was cannot go back: then something that others gave back has failed.
         failed_minor = max(0, gone_minor - self.captured_minor)
+        # Some of what was owed may have gone back another way meanwhile.
+        paid_minor = min(refund.owed_minor, self.owed_minor)
+        twice_minor = refund.owed_minor - paid_minor
         return replace(
             self,
             refunded_minor=gone_minor - failed_minor,
             taken_minor=self.taken_minor - failed_minor,
-            kept_minor=self.kept_minor + refund.kept_minor + failed_minor,
+            kept_minor=self.kept_minor + refund.kept_minor + failed_minor - twice_minor,
+            owed_minor=self.owed_minor - paid_minor,
             refund=replace(refund, state=RefundState.SUCCEEDED, refund_id=refund_id),
         )
+
+    @property
+    def bounced_minor(self) -> int:
+        """What is here again if the last refund, which was made, has come back from the bank.
+
+        That is its amount, but for what a lost dispute has taken instead.
+        """
+        assert self.refund is not None, "a refund came back before it began"
+        ours_minor = self.ours_minor - self.refund.amount_minor
+        lost_minor = min(ours_minor + self.lost_minor, self.captured_minor)
+        gone_minor = max(self.refunded_minor - self.refund.amount_minor, lost_minor)
+        return max(0, self.refunded_minor - gone_minor)
+
+    def bounced(self, owed_minor: int | None) -> "Payment":
+        """Return the payment with the last refund, which was made, sent back by the bank."""
+        assert self.refund is not None, "a refund came back before it began"
+        amount_minor = self.refund.amount_minor
+        if owed_minor is None:  # journalled when such money was kept
+            return replace(
+                self,
+                refunded_minor=self.refunded_minor - amount_minor,
+                kept_minor=self.kept_minor + amount_minor,
+            )
+        after = replace(
+            self,
+            refunded_minor=self.refunded_minor - owed_minor,
+            taken_minor=self.taken_minor + amount_minor - owed_minor,
+        )
+        if not owed_minor:
+            return after
+        if self.state is PaymentState.RETURNED:
+            kept_minor = -after.refunded_minor
+            return replace(after, state=PaymentState.RETURNING, kept_minor=kept_minor)
+        return replace(after, owed_minor=self.owed_minor + owed_minor)
+
+    def taken_back(self, refunded_minor: int) -> "Payment":
+        """Return the payment of which so much has gone back in all, the last by others."""
+        more_minor = refunded_minor - self.refunded_minor
+        after = replace(
+            self, refunded_minor=refunded_minor, taken_minor=self.taken_minor + more_minor
+        )
+        if refunded_minor < self.captured_minor:
+            # What was owed has gone first. For the rest nobody knows which units it was for:
+            # the price of what is sold stays the same.
+            owed_minor = max(0, self.owed_minor - more_minor)
+            kept_minor = self.kept_minor - more_minor + self.owed_minor - owed_minor
+            return replace(after, kept_minor=kept_minor, owed_minor=owed_minor)
+        if self.refunding and self.refund is not None:
+            overtaken = replace(self.refund, state=RefundState.FAILED, reason="taken_back")
+            after = replace(after, refund=overtaken)
+        if self.state is PaymentState.RETURNING:
+            after = replace(after, state=PaymentState.RETURNED)
+        return replace(after, kept_minor=0, owed_minor=0)
 
     @property
     def disputed(self) -> bool:
@@ -238,8 +318,9 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
         """Return the status of a dispute, None if it is unknown."""
         return dict(self.disputes).get(dispute_id)
 
-    def with_dispute(self, dispute_id: str, status: str) -> "Payment":
-        """Return the payment with a dispute in its new status."""
+    def with_dispute(self, dispute_id: str, status: str, lost_minor: int = 0) -> "Payment":
+        """Return the payment with a dispute in its new status, which may have lost money."""
         known = dict(self.disputes)
         known[dispute_id] = status
-        return replace(self, disputes=tuple(known.items()))
+        lost_minor += self.lost_minor
+        return replace(self, disputes=tuple(known.items()), lost_minor=lost_minor)

@@ -172,12 +172,17 @@ class RefundSettled(Struct, frozen=True, array_like=True, gc=False, tag="refunde
 
 
 class RefundFailed(Struct, frozen=True, array_like=True, gc=False, tag="refund_failed"):
-    """The refund under way has failed for the reason given."""
+    """The last refund has failed for the reason given.
+
+    `owed_minor` of a refund that had been made have come back from the bank, and are to go
+    back again; None where it had not been made, or before that was noted.
+    """
 
     booking_id: str
     refund_id: str
     reason: str
     at_ms: int
+    owed_minor: int | None = None
 
 
 class MoneyTakenBack(Struct, frozen=True, array_like=True, gc=False, tag="taken_back"):
@@ -192,12 +197,16 @@ class MoneyTakenBack(Struct, frozen=True, array_like=True, gc=False, tag="taken_
 
 
 class DisputeNoted(Struct, frozen=True, array_like=True, gc=False, tag="disputed"):
-    """A cardholder's dispute is in this status now; its tickets are void while it is open."""
+    """A cardholder's dispute is in this status now; its tickets are void while it is open.
+
+    `lost_minor` is what the bank has taken if it is lost.
+    """
 
     booking_id: str
     dispute_id: str
     status: str
     at_ms: int
+    lost_minor: int = 0
 
 
 class TicketsDelivered(Struct, frozen=True, array_like=True, gc=False, tag="delivered"):

@@ -47,8 +47,9 @@ def request(state: EventState, command: RequestRefund, now_ms: int) -> Decision:
         if not earlier.is_repeated_by(command.parts):
             return refused(Refusal.IDEMPOTENCY_KEY_REUSED)
         return Shown(booking, event.currency, replayed=True), ()
-    if not command.parts and _goes_back_whole(booking):
-        return Shown(booking, event.currency), ()
+    over = _without_units(event, booking, command, now_ms)
+    if over is not None:
+        return over
     if (booking.status, Move.REQUEST_REFUND) not in TRANSITIONS:
         return refused(Refusal.REFUND_NOT_ALLOWED, booking.status)
     percent = _percent(event, manages=may_manage(event, command.caller), now_ms=now_ms)
@@ -65,6 +66,28 @@ def request(state: EventState, command: RequestRefund, now_ms: int) -> Decision:
     if state.cancelled_at_ms is None and _takes_used_ticket(booking, asked):
         return refused(Refusal.REFUND_NOT_ALLOWED, "used")
     return Shown(asked, event.currency), records
+
+
+def _without_units(
+    event: Event, booking: Booking, command: RequestRefund, now_ms: int
+) -> Decision | None:
+    """Answer a request for everything where no unit is left to be given back, None if one is.
+
+    Money for no units that does not go back by itself is sent once more for whoever manages
+    the event. Beside units that are sold it goes with them: see `refund_records`.
+    """
+    payment = booking.payment
+    if command.parts:
+        return None
+    sold = (booking.status, Move.REQUEST_REFUND) in TRANSITIONS
+    if payment is not None and payment.stuck and not sold and may_manage(event, command.caller):
+        again = _sent_again(booking, payment, now_ms, key=command.key)
+        if isinstance(again, PaymentReturning):
+            after = booking.returning(again.refund, again.captured_minor)
+        else:
+            after = booking.refunding(again.refund, now_ms)
+        return Shown(after, event.currency), (again,)
+    return (Shown(booking, event.currency), ()) if _goes_back_whole(booking) else None
 
 
 def _takes_used_ticket(before: Booking, after: Booking) -> bool:
@@ -112,42 +135,71 @@ def refund_records(
 ) -> tuple[RefundRequested, *tuple[Record, ...]]:
     """Return the records of a refund; of the whole booking if there are no parts.
 
-    It is never more than what is left of the money.
+    It is never more than what is left of the money. What is owed goes with it.
     """
     whole = not parts
     prices = {line.ticket_type: line.unit_price_minor for line in booking.lines}
     parts = parts or tuple(Part(line.ticket_type, line.quantity) for line in booking.lines)
     price_minor = sum(prices[part.ticket_type] * part.quantity for part in parts)
-    payment = booking.payment
-    left_minor = 0 if payment is None else payment.captured_minor - payment.refunded_minor
-    amount_minor = min(price_minor * percent // 100, left_minor)
-    number = 1 if payment is None or payment.refund is None else payment.refund.number + 1
-    refund = Refund(number, amount_minor, parts, price_minor - amount_minor, key=key, whole=whole)
+    wanted_minor = price_minor * percent // 100
+    refund = _next(booking.payment, parts, price_minor, wanted_minor)
+    refund = replace(refund, key=key, whole=whole)
     asked = RefundRequested(booking.booking_id, refund, now_ms)
-    if amount_minor:
+    if refund.amount_minor:
         return (asked,)
     return asked, RefundSettled(booking.booking_id, "", now_ms)
+
+
+def _next(
+    payment: Payment | None, parts: tuple[Part, ...], price_minor: int, wanted_minor: int
+) -> Refund:
+    """Return the next refund: so much of the price of these parts, and all that is owed."""
+    if payment is None:
+        return Refund(1, 0, parts, price_minor)
+    number = 1 if payment.refund is None else payment.refund.number + 1
+    owed_minor = payment.owed_minor
+    back_minor = min(wanted_minor, payment.left_minor)
+    kept_minor = price_minor - back_minor
+    return Refund(number, back_minor + owed_minor, parts, kept_minor, owed_minor=owed_minor)
+
+
+def _sent_again(
+    booking: Booking, payment: Payment, now_ms: int, *, key: str = "", attempt: int = 1
+) -> RefundRequested | PaymentReturning:
+    """Return the record that sends money for no units back once more, as far as it is here."""
+    booking_id, captured_minor = booking.booking_id, payment.captured_minor
+    if payment.state is PaymentState.RETURNING:
+        assert payment.refund is not None, "money without a ticket was never sent back"
+        number, gone_minor = payment.refund.number + 1, payment.refunded_minor
+        late = Refund(number, captured_minor - gone_minor, (), gone_minor, key=key, whole=True)
+        return PaymentReturning(booking_id, late, captured_minor, now_ms)
+    owed = replace(_next(payment, (), 0, 0), key=key, whole=True, attempt=attempt)
+    return RefundRequested(booking_id, owed, now_ms)
 
 
 def observe_refund(state: EventState, command: ObserveRefund, now_ms: int) -> Decision:
     """Take note of how a refund of ours has ended; one under way changes nothing.
 
-    A bank may send money back long after Stripe has called the refund a success: that is
-    noted for the operator, the booking stays as it is.
+    A bank may send money back long after Stripe has called the refund a success: then it is
+    sent once more, a few times. Its units are not sold any more, but where the success is
+    heard of last.
     """
     booking = state.bookings.get(command.booking_id)
     if booking is None or booking.payment is None:
         return refused(Refusal.BOOKING_NOT_FOUND)
     payment, refund = booking.payment, booking.payment.refund
+    wrong = _mismatch(state, booking, payment, command)
+    if wrong is not None:
+        return refused(Refusal.PAYMENT_MISMATCH, wrong)
     if refund is None or refund.number != command.number:
         known = refund is not None and 0 < command.number < refund.number
         return (DONE, ()) if known else refused(Refusal.PAYMENT_MISMATCH, "number")
     if refund.amount_minor != command.amount_minor:
         return refused(Refusal.PAYMENT_MISMATCH, "amount")
-    over = refund.state is not RefundState.REQUESTED
-    bounced = refund.state is RefundState.SUCCEEDED and command.status == "failed"
-    if over and not bounced:
-        return DONE, ()
+    if refund.state is RefundState.SUCCEEDED:
+        return DONE, _bounced(booking, payment, command, now_ms)
+    if refund.state is RefundState.FAILED:
+        return DONE, _had_been_made(booking, payment, refund, command, now_ms)
     if command.status == "succeeded":
         settled = RefundSettled(booking.booking_id, command.refund_id, now_ms)
         after = booking.refunded(command.refund_id, now_ms)
@@ -155,24 +207,55 @@ def observe_refund(state: EventState, command: ObserveRefund, now_ms: int) -> De
     if command.status in ("failed", "canceled"):
         reason = command.reason or command.status
         failed = RefundFailed(booking.booking_id, command.refund_id, reason, now_ms)
-        if payment.state is PaymentState.RETURNING:
-            return DONE, (failed, *_return_again(booking, payment, refund, now_ms))
+        after = booking.refund_failed(command.refund_id, reason, None, now_ms)
         # A part that did not go back must not keep the whole of a cancelled event here.
-        part = not bounced and booking.without(refund.parts).units
-        after = booking.moved(Status.REFUND_DENIED, now_ms)
-        return DONE, (failed, *(_owed(state, after, now_ms) if part else ()))
+        part = booking.without(refund.parts).units
+        rest = _owed(state, after, now_ms) if part else ()
+        if rest or refund.parts:
+            return DONE, (failed, *rest)
+        return DONE, (failed, *_send_again(after, refund, now_ms))
     return DONE, ()
 
 
-def _return_again(
-    booking: Booking, payment: Payment, refund: Refund, now_ms: int
+def _bounced(
+    booking: Booking, payment: Payment, command: ObserveRefund, now_ms: int
 ) -> tuple[Record, ...]:
-    """Send money without a ticket back once more, as far as it is still there."""
-    if refund.number >= RETURN_ATTEMPTS_MAX:
+    """Return what becomes of a refund that was made: nothing, or its money is sent again."""
+    if command.status != "failed" or payment.refund is None:
         return ()
-    captured_minor, gone_minor = payment.captured_minor, payment.refunded_minor
-    again = Refund(refund.number + 1, captured_minor - gone_minor, (), gone_minor)
-    return (PaymentReturning(booking.booking_id, again, captured_minor, now_ms),)
+    booking_id, refund_id = booking.booking_id, command.refund_id
+    reason, owed_minor = command.reason or command.status, payment.bounced_minor
+    failed = RefundFailed(booking_id, refund_id, reason, now_ms, owed_minor)
+    after = booking.refund_failed(refund_id, reason, owed_minor, now_ms)
+    return (failed, *_send_again(after, payment.refund, now_ms))
+
+
+def _had_been_made(
+    booking: Booking, payment: Payment, refund: Refund, command: ObserveRefund, now_ms: int
+) -> tuple[Record, ...]:
+    """Return the same refund once more if it has failed only after it had been made.
+
+    So it ends as where its success was heard of first: the money goes back.
+    """
+    made = command.status == "succeeded" and refund.refund_id
+    waits = booking.status is Status.REFUND_DENIED and not payment.disputed
+    if not (made and waits and refund.parts) or refund.attempt >= RETURN_ATTEMPTS_MAX:
+        return ()
+    wanted_minor = refund.amount_minor - refund.owed_minor
+    again = _next(payment, refund.parts, wanted_minor + refund.kept_minor, wanted_minor)
+    again = replace(again, attempt=refund.attempt + 1)
+    return (RefundRequested(booking.booking_id, again, now_ms),)
+
+
+def _send_again(after: Booking, failed: Refund, now_ms: int) -> tuple[Record, ...]:
+    """Send money for no units back once more, unless that was tried too often."""
+    payment = after.payment
+    assert payment is not None, "a refund failed of what was not paid"
+    late = payment.state is PaymentState.RETURNING
+    attempt = failed.number if late else failed.attempt
+    if attempt >= RETURN_ATTEMPTS_MAX or not (late or payment.stuck):
+        return ()
+    return (_sent_again(after, payment, now_ms, attempt=attempt + 1),)
 
 
 def _owed(state: EventState, booking: Booking, now_ms: int) -> tuple[Record, ...]:
@@ -194,12 +277,9 @@ def observe_charge(state: EventState, command: ObserveCharge, now_ms: int) -> De
     if booking is None or booking.payment is None:
         return refused(Refusal.BOOKING_NOT_FOUND)
     payment = booking.payment
-    if payment.intent_id not in ("", command.intent_id):
-        return refused(Refusal.PAYMENT_MISMATCH, "intent")
-    if command.event not in (None, existing_event(state).event_id):
-        return refused(Refusal.PAYMENT_MISMATCH, "event")
-    if command.currency != existing_event(state).currency:
-        return refused(Refusal.PAYMENT_MISMATCH, "currency")
+    wrong = _mismatch(state, booking, payment, command)
+    if wrong is not None:
+        return refused(Refusal.PAYMENT_MISMATCH, wrong)
     records = _heard_of(state, booking, payment, command.intent_id, command.captured_minor, now_ms)
     captured_minor = payment.captured_minor or (command.captured_minor if records else 0)
     if not captured_minor or command.captured_minor != captured_minor:
@@ -207,10 +287,32 @@ def observe_charge(state: EventState, command: ObserveCharge, now_ms: int) -> De
     if command.taken_minor is None:
         refunded_minor = payment.gone_minor(command.refunded_minor)
     else:
-        refunded_minor = min(payment.ours_minor + command.taken_minor, captured_minor)
+        refunded_minor = payment.ours_minor + command.taken_minor + payment.lost_minor
+    refunded_minor = min(refunded_minor, captured_minor)
     if refunded_minor > payment.refunded_minor:
         records.append(MoneyTakenBack(booking.booking_id, refunded_minor, now_ms))
     return DONE, tuple(records)
+
+
+def _mismatch(
+    state: EventState, booking: Booking, payment: Payment, command: ObserveCharge | ObserveRefund
+) -> str | None:
+    """Return what of the news does not belong to the booking, None if everything does.
+
+    What Stripe has left out does not contradict.
+    """
+    event = existing_event(state)
+    # While the booking's intent is not known, any may be.
+    if payment.intent_id and command.intent_id not in (None, payment.intent_id):
+        return "intent"
+    customer = command.customer if isinstance(command, ObserveCharge) else None
+    if customer not in (None, booking.customer):
+        return "customer"
+    if command.event not in (None, event.event_id):
+        return "event"
+    if command.currency not in (None, event.currency):
+        return "currency"
+    return None
 
 
 def _heard_of(
@@ -232,7 +334,10 @@ def _heard_of(
 
 
 def observe_dispute(state: EventState, command: ObserveDispute, now_ms: int) -> Decision:
-    """Take note of a dispute; one that is over stays over, one that is lost takes the money."""
+    """Take note of a dispute; one that is over stays over, one that is lost takes the money.
+
+    It never tells that there is money: the payment itself has to, and is checked.
+    """
     booking = state.bookings.get(command.booking_id)
     if booking is None or booking.payment is None:
         return refused(Refusal.BOOKING_NOT_FOUND)
@@ -242,13 +347,35 @@ def observe_dispute(state: EventState, command: ObserveDispute, now_ms: int) -> 
     known = payment.dispute(command.dispute_id)
     if known == command.status or known in DISPUTE_WON or known == DISPUTE_LOST:
         return DONE, ()
-    records = _heard_of(state, booking, payment, command.intent_id, payment.amount_minor, now_ms)
-    records.append(DisputeNoted(booking.booking_id, command.dispute_id, command.status, now_ms))
+    if not payment.captured_minor:
+        return refused(Refusal.PAYMENT_MISMATCH, "captured")
+    lost_minor = 0
     if command.status == DISPUTE_LOST:
-        captured_minor = payment.captured_minor or payment.amount_minor
-        if payment.refunded_minor < captured_minor:
-            records.append(MoneyTakenBack(booking.booking_id, captured_minor, now_ms))
-    elif command.status in DISPUTE_WON:
-        decided = payment.with_dispute(command.dispute_id, command.status)
-        records.extend(_owed(state, replace(booking, payment=decided), now_ms))
+        lost_minor = _lost(existing_event(state), payment, command)
+    records: list[Record] = [
+        DisputeNoted(booking.booking_id, command.dispute_id, command.status, now_ms, lost_minor)
+    ]
+    payment = payment.with_dispute(command.dispute_id, command.status, lost_minor)
+    after = replace(booking, payment=payment)
+    gone_minor = min(payment.refunded_minor + lost_minor, payment.captured_minor)
+    if gone_minor > payment.refunded_minor:
+        records.append(MoneyTakenBack(booking.booking_id, gone_minor, now_ms))
+        after = after.taken_back(gone_minor, now_ms)
+    if command.status == DISPUTE_LOST or command.status in DISPUTE_WON:
+        # What had to wait for the bank's decision.
+        records.extend(_owed(state, after, now_ms) or _send_what_is_stuck(after, now_ms))
     return DONE, tuple(records)
+
+
+def _lost(event: Event, payment: Payment, command: ObserveDispute) -> int:
+    """Return what a lost dispute takes: everything where its amount is not known in our money."""
+    if command.amount_minor is None or command.currency not in (None, event.currency):
+        return payment.captured_minor
+    return min(command.amount_minor, payment.captured_minor)
+
+
+def _send_what_is_stuck(booking: Booking, now_ms: int) -> tuple[Record, ...]:
+    payment = booking.payment
+    if payment is None or not payment.stuck:
+        return ()
+    return (_sent_again(booking, payment, now_ms),)

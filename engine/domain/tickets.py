@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from engine.domain.booking import Booking, Status
 from engine.domain.ids import base32
-from engine.domain.payment import DISPUTE_WON
 from engine.limits import BOOKING_UNITS_MAX
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -167,7 +166,7 @@ def _left(booking: Booking) -> dict[str, int]:
     payment = booking.payment
     if booking.status is Status.REFUNDED:
         return left
-    if payment is not None and any(status not in DISPUTE_WON for _, status in payment.disputes):
+    if payment is not None and payment.disputed:
         return left
     for line in booking.lines:
         left[line.ticket_type] = left.get(line.ticket_type, 0) + line.quantity

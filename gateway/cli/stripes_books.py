@@ -140,7 +140,8 @@ def _difference(booking: Booking, accounts: Sequence[Account]) -> str | None:
 
 
 def _under_way(booking: Booking) -> bool:
-    return booking.payment is not None and booking.payment.unsettled
+    payment = booking.payment
+    return payment is not None and payment.unsettled and not payment.stuck
 
 
 def _gone(account: Account, payment: Payment) -> int:

@@ -37,6 +37,7 @@ class Intent:
     #: Numbers of those that could not be made.
     refused: set[int] = field(default_factory=set)
     dispute: str = ""
+    disputed_minor: int = 0
 
     @property
     def intent_id(self) -> str:
@@ -45,7 +46,13 @@ class Intent:
     @property
     def gone_minor(self) -> int:
         """What is not with us any more of what was captured."""
-        return self.captured_minor if self.dispute == "lost" else self.refunded_minor
+        return self.captured_minor - self.left_minor
+
+    @property
+    def left_minor(self) -> int:
+        """What of the captured money is with us."""
+        lost_minor = self.disputed_minor if self.dispute == "lost" else 0
+        return max(0, self.captured_minor - self.refunded_minor - lost_minor)
 
     # -- what Stripe says of it --------------------------------------------------------
 
@@ -86,7 +93,8 @@ class Intent:
         return (ObserveRefund(self.booking_id, f"re_{number}", number, status, amount_minor),)
 
     def dispute_news(self) -> News:
-        return (ObserveDispute(self.booking_id, self.intent_id, "dp_1", self.dispute),)
+        about = (self.booking_id, self.intent_id, "dp_1")
+        return (ObserveDispute(*about, self.dispute, self.disputed_minor, "EUR"),)
 
     # -- what its buyer does -----------------------------------------------------------
 
@@ -130,9 +138,7 @@ class Intent:
         """
         if number in self.refunds:
             return True
-        left_minor = self.captured_minor - self.refunded_minor
-        unable = amount_minor > left_minor or self.dispute not in ("", "won")
-        if unable or number in self.refused:
+        if not self._can_give_back(amount_minor) or number in self.refused:
             self.refused.add(number)
             return False
         self.refunds[number] = amount_minor, status
@@ -148,14 +154,16 @@ class Intent:
     # -- what others do ----------------------------------------------------------------
 
     def refund_by_hand(self, amount_minor: int) -> bool:
-        left_minor = self.captured_minor - self.refunded_minor
-        if amount_minor > left_minor or self.dispute not in ("", "won"):
+        if not self._can_give_back(amount_minor):
             return False
         self.refunded_minor += amount_minor
         return True
 
-    def dispute_it(self) -> bool:
-        if self.captured_minor == self.refunded_minor or self.dispute:
+    def _can_give_back(self, amount_minor: int) -> bool:
+        return amount_minor <= self.left_minor and self.dispute in ("", "won", "lost")
+
+    def dispute_it(self, amount_minor: int) -> bool:
+        if not self.left_minor or self.dispute:
             return False
-        self.dispute = "needs_response"
+        self.dispute, self.disputed_minor = "needs_response", amount_minor
         return True

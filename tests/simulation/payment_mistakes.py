@@ -83,6 +83,16 @@ def settle_what_failed(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(decide_module._DECIDE, ObserveRefund, hopeful)
 
 
+def keep_what_a_bank_sent_back(patch: pytest.MonkeyPatch) -> None:
+    """Money that came back from a bank stays here."""
+    patch.setattr(refunds, "_send_again", lambda _after, _failed, _now_ms: ())
+
+
+def lose_more_than_was_disputed(patch: pytest.MonkeyPatch) -> None:
+    """A dispute that is lost takes everything, whatever it was over."""
+    patch.setattr(refunds, "_lost", lambda _event, payment, _command: payment.captured_minor)
+
+
 def confirm_without_looking(patch: pytest.MonkeyPatch) -> None:
     """Late money gets its units whether they are there or not."""
     patch.setattr(payments, "_fits", lambda _state, _booking: True)

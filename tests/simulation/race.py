@@ -19,6 +19,7 @@ from engine.domain.commands import (
     Command,
     CreateEvent,
     ObserveCharge,
+    ObserveDispute,
     ObserveRefund,
 )
 from engine.domain.outcomes import Outcome, Refused
@@ -69,6 +70,8 @@ class Race:
     def __init__(self, seed: int, comes: "Callable[[Race, str], None]") -> None:
         self.comes = comes
         self.rng = Random(seed)
+        #: What banks decide; by itself, so that it does not change when everything else happens.
+        self.banks = Random(f"banks {seed}")
         self.now_ms = NOW_MS
         self.state = EventState()
         self.journal: list[bytes] = []
@@ -296,6 +299,25 @@ class Race:
         fails = self.rng.random() < self._refunds_fail
         intent.end_refund(number, "failed" if fails else "succeeded")
         self.publish(intent.refund_news(number))
+        if not fails and self.banks.random() < 0.2:
+            at_ms = self.now_ms + self.banks.choice([1, 2_000, 60_000])
+            self.at(at_ms, lambda: self._bounce(intent, number))
+
+    def _bounce(self, intent: Intent, number: int) -> None:
+        """Have a bank send back a refund that was made, if it was the last.
+
+        That of an earlier one is not noticed: see docs/PAYMENTS.md.
+        """
+        payment = self.state.bookings[intent.booking_id].payment
+        last = payment is not None and payment.refund is not None
+        if (
+            last
+            and payment.refund.number == number == max(intent.refunds)
+            and not intent.left_minor
+        ):
+            self.seen["bounced"] += 1
+            intent.end_refund(number, "failed")
+            self.publish(intent.refund_news(number))
 
     def publish(self, news: News) -> None:
         """Send webhooks: none, one or several of each, at any time, in any order."""
@@ -305,13 +327,20 @@ class Race:
                 self._undelivered.append(one)
             for _ in range(copies):
                 if self.rng.random() < 0.5:
-                    self.soon(partial(self.tell, one), self.rng.choice([1, 20, 90_000]))
+                    self.soon(partial(self.deliver, one), self.rng.choice([1, 20, 90_000]))
                 else:
-                    self.at(self.moment(one.booking_id), partial(self.tell, one))
+                    self.at(self.moment(one.booking_id), partial(self.deliver, one))
+
+    def deliver(self, one: Command) -> None:
+        """Bring a webhook, as `actors.payments.inbox` does: a dispute behind its payment."""
+        if isinstance(one, ObserveDispute):
+            self.tell_all(self.intents[one.booking_id].news())
+        self.tell(one)
 
     def reconcile(self) -> None:
         """Look at everything that waits, take in lost webhooks, tell what Stripe has of all."""
-        self.tell_all(self._undelivered)
+        for one in self._undelivered:
+            self.deliver(one)
         self._undelivered.clear()
         for booking_id_ in list(self.state.unsettled):
             self.pursue(booking_id_)

@@ -48,6 +48,7 @@ def test_of_payment_and_expiry_exactly_one_wins(start: int) -> None:
         "MoneyTakenBack": 20,
         "DisputeNoted": 10,
         "CallingOff": 30,
+        "bounced": 3,
         "kills": 200,
     }.items():
         assert seen[what] >= at_least, f"{what}: hardly any, this proves little: {seen}"
@@ -77,6 +78,8 @@ def run_races(races: int) -> None:
         (mistakes.forget_what_failed, {"I7"}),
         (mistakes.never_look_closer, {"I7"}),
         (mistakes.settle_what_failed, {"I7"}),
+        (mistakes.keep_what_a_bank_sent_back, {"I7", "I9"}),
+        (mistakes.lose_more_than_was_disputed, {"I7"}),
     ],
 )
 def test_a_planted_mistake_is_found(

@@ -9,6 +9,7 @@ from engine.domain.commands import ObservePayment
 from engine.domain.payment import Refund
 from engine.domain.records import BookingConfirmed, PaymentReturning, PaymentStarted, Record
 from engine.journal.entry import Entry, Position
+from engine.limits import RETURN_ATTEMPTS_MAX
 from tests.unit.actors.given import Stage, held, outcomes
 from tests.unit.engine.domain.given import EVENT_ID, ORGANIZER, release
 from tests.unit.engine.domain.given_payments import pay, refund, refund_said
@@ -60,6 +61,40 @@ async def test_it_says_what_was_taken_given_back_and_sold(stage) -> None:
         "sold": 18_000,
         "returning": 4_500,
     }
+
+
+async def test_money_that_no_attempt_sends_back_is_found(stage) -> None:
+    owner = await stage.on_sale(capacities={"ga": 20})
+    late = await held(owner, "ann", ga=2)
+    await outcomes(owner, pay("ann"), release("ann"))
+    await outcomes(owner, succeeded(late))
+    for number in range(1, RETURN_ATTEMPTS_MAX + 1):
+        assert (await audit(stage.journal(), None))["agree"], "it is under way"
+        await outcomes(owner, refund_said("failed", number=number, refund_id=""))
+
+    report = await audit(stage.journal(), await owner.live_facts())
+
+    name = late.booking_id
+    assert report["violations"] == [f"I7: {name} is CANCELLED, 9000 could not be sent back"]
+    assert report["money"]["returning"] == 9_000
+
+
+async def test_money_that_banks_send_back_again_and_again_is_found(stage) -> None:
+    owner = await stage.on_sale(capacities={"ga": 20})
+    booking = await paid(owner, "ann", 2)
+    await outcomes(owner, refund("ann", ORGANIZER), refund_said("succeeded"))
+    for number in range(1, RETURN_ATTEMPTS_MAX + 1):
+        await outcomes(owner, refund_said("failed", number=number))
+
+    report = await audit(stage.journal(), await owner.live_facts())
+
+    name = booking.booking_id
+    assert report["violations"] == [f"I7: {name} is REFUNDED, 9000 could not be sent back"]
+    assert report["money"]["returning"] == 9_000
+    await outcomes(owner, refund("ann", ORGANIZER), refund_said("succeeded", number=4))
+    report = await audit(stage.journal(), await owner.live_facts())
+    assert report["agree"], report["violations"]
+    assert report["money"]["refunded"] == 9_000
 
 
 async def test_money_that_is_taken_for_no_units_is_found(stage) -> None:

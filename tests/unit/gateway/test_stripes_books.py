@@ -14,7 +14,11 @@ from tests.unit.engine.domain.given_payments import (
     refund,
     refund_said,
 )
-from tests.unit.engine.domain.situations import confirmed, paid_after_leaving
+from tests.unit.engine.domain.situations import (
+    cannot_be_returned,
+    confirmed,
+    paid_after_leaving,
+)
 
 ANN = booking_id("ann")
 
@@ -77,6 +81,12 @@ def test_what_waits_for_stripe_is_under_way() -> None:
     assert found(sale, account()) == []
     assert found(paid_after_leaving(), account(refunded=PRICE_MINOR)) == []
     assert found(sale, account(), account(id="pi_2")) != [], "but never twice"
+
+
+def test_money_that_could_not_be_returned_is_not_under_way() -> None:
+    assert found(cannot_be_returned(), account()) == []
+    differing = found(cannot_be_returned(), account(refunded=PRICE_MINOR))
+    assert differing == [f"{ANN} (CANCELLED) gave 0 back, Stripe {PRICE_MINOR}"]
 
 
 def test_a_dispute_takes_money_when_it_is_lost() -> None:

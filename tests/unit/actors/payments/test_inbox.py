@@ -2,6 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from actors.consumer import Hopeless, RetryLater
 from actors.contract import OwnerGone
@@ -67,6 +68,58 @@ def test_what_is_kept_is_what_the_rules_need() -> None:
 )
 def test_what_tells_the_rules_nothing_is_not_kept(facts: object) -> None:
     assert message_of(WebhookEvent("evt_1", "k", 0, facts), 5) is None
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        Intent("pi_1", "succeeded", 1, 1, "EUR", "", EVENT_ID, ""),
+        Return("re_1", "succeeded", 1, "EUR", "pi_1", "", EVENT_ID, number=1),
+        Return("re_1", "succeeded", 1, "EUR", "pi_1", "", EVENT_ID),
+        ChargeFacts("ch_1", "pi_1", "", EVENT_ID, 1, 1, "EUR"),
+    ],
+    ids=["intent", "refund", "without number", "charge"],
+)
+async def test_what_names_an_event_of_ours_and_no_booking_is_put_aside(facts: object) -> None:
+    news = told(facts)
+    assert news.message.event_id == EVENT_ID, "it lies where its event's news lie"
+    with pytest.raises(Hopeless, match="not the id of a booking"):
+        await inbox(Desk()).handle([news])
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"intent_id": "pi_2"}, "intent"),
+        ({"currency": "USD"}, "currency"),
+        ({"event_id": "evt_000000000000"}, "event"),
+    ],
+)
+async def test_a_refund_that_does_not_fit_its_booking_is_put_aside(change: dict, why: str) -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    desk.stripe.patient = True
+    desk.refund()
+    await desk.pursuit.handle(desk.effects())
+    made = desk.stripe.settle(intent_id, "succeeded")
+    with pytest.raises(Hopeless, match=f"payment_mismatch: {why}"):
+        await inbox(desk).handle([told(replace(made, **change))])
+    assert desk.booking().status is Status.REFUND_REQUESTED
+    await inbox(desk).handle([told(made)])
+    assert desk.booking().status is Status.REFUNDED
+
+
+async def test_a_charge_of_another_customer_is_put_aside() -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    intent = desk.stripe.give_back(intent_id, 9_000)
+    charge = ChargeFacts("ch_1", intent_id, intent.booking_id, EVENT_ID, 9_000, 9_000, "EUR", "bob")
+    with pytest.raises(Hopeless, match="payment_mismatch: customer"):
+        await inbox(desk).handle([told(charge)])
+    assert desk.booking().status is Status.CONFIRMED
+    for customer in ("", "ann"):
+        await inbox(desk).handle([told(replace(charge, customer=customer))])
+    assert desk.booking().status is Status.REFUNDED
 
 
 def test_money_that_went_back_is_news_of_its_own() -> None:
@@ -190,6 +243,43 @@ async def refund_failed(desk: Desk) -> tuple[str, list[Delivery]]:
     return intent_id, [charge, told(desk.stripe.settle(intent_id, "failed", "lost"))]
 
 
+@pytest.mark.parametrize("bounced", [False, True])
+async def test_a_refund_that_fails_after_it_was_made_is_logged_as_one_that_is_refused(
+    bounced: bool,
+) -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    desk.stripe.patient = True
+    desk.refund()
+    await desk.pursuit.handle(desk.effects())
+    if bounced:
+        await inbox(desk).handle([told(desk.stripe.settle(intent_id, "succeeded"))])
+    with capture_logs() as logs:
+        await inbox(desk).handle([told(desk.stripe.settle(intent_id, "failed", "lost_card"))])
+    assert {
+        "event": "refund_refused",
+        "log_level": "error",
+        "booking_id": booking_id("ann"),
+        "code": "lost_card",
+    } in logs
+
+
+async def test_what_a_bank_sends_back_is_sent_again() -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    desk.refund()
+    await desk.pursuit.handle(desk.effects())
+    assert desk.booking().status is Status.REFUNDED
+    await inbox(desk).handle([told(desk.stripe.settle(intent_id, "failed", "closed"))])
+    assert desk.booking().payment.refunded_minor == 0
+
+    await desk.pursuit.handle(desk.effects())
+
+    assert desk.booking().status is Status.REFUNDED
+    assert desk.booking().payment.refunded_minor == desk.intent().refunded_minor == 9_000
+    assert [one.number for one in await desk.stripe.refunds(intent_id)] == [2, 1]
+
+
 async def test_a_late_sum_with_a_refund_that_failed_settles_no_other() -> None:
     desk = Desk()
     _, (charge, failed) = await refund_failed(desk)
@@ -274,6 +364,41 @@ async def test_a_dispute_finds_its_booking_by_its_payment() -> None:
     await desk.paid()
     await inbox(desk).handle([told(DISPUTED)])
     assert desk.booking().payment.disputes == (("dp_1", "needs_response"),)
+
+
+async def test_the_payment_of_a_dispute_is_told_before_it() -> None:
+    desk = Desk()
+    desk.stripe.pay(await desk.opened())
+    await inbox(desk).handle([told(DISPUTED)])
+    assert desk.booking().status is Status.CONFIRMED
+    assert desk.booking().payment.disputes == (("dp_1", "needs_response"),)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, "captured"),
+        ({"status": "succeeded"}, "received"),
+        ({"status": "succeeded", "received_minor": 9_000, "currency": "USD"}, "currency"),
+        ({"status": "succeeded", "received_minor": 9_000, "customer": "bob"}, "customer"),
+    ],
+)
+async def test_a_dispute_confirms_nothing_that_was_not_paid(change: dict, why: str) -> None:
+    desk = Desk()
+    intent_id = await desk.opened()
+    desk.stripe._change(intent_id, **change)
+    with pytest.raises(Hopeless, match=f"payment_mismatch: {why}"):
+        await inbox(desk).handle([told(DISPUTED)])
+    assert desk.booking().status is Status.PAYMENT_PENDING
+    assert not desk.booking().payment.captured_minor
+
+
+async def test_a_dispute_of_a_payment_that_lost_its_booking_is_put_aside() -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    desk.stripe._change(intent_id, booking_id="")
+    with pytest.raises(Hopeless, match="not the id of a booking"):
+        await inbox(desk).handle([told(DISPUTED)])
 
 
 async def test_a_dispute_of_another_payment_is_dropped() -> None:

@@ -92,8 +92,9 @@ def test_a_refund_that_is_not_ours_has_no_number(number):
 
 
 def test_a_charge_and_a_dispute():
-    charge = ChargeFacts("ch_1", "pi_1", "bk_1", "evt_2", 4500, 500, "EUR")
+    charge = ChargeFacts("ch_1", "pi_1", "bk_1", "evt_2", 4500, 500, "EUR", "u_3")
     assert read_charge(dump(CHARGE)) == charge
+    assert read_charge(dump(CHARGE, metadata=None)).customer == ""
     dispute = DisputeFacts("dp_1", "needs_response", 4500, "EUR", "ch_1", "pi_1", "fraudulent")
     assert read_dispute(dump(DISPUTE)) == dispute
 

@@ -102,9 +102,18 @@ def refund_said(
 
 
 def disputed(
-    status: str = "needs_response", dispute_id: str = "dp_1", customer: str = "ann"
+    status: str = "needs_response",
+    dispute_id: str = "dp_1",
+    customer: str = "ann",
+    *,
+    amount_minor: int | None = None,
+    currency: str = "EUR",
 ) -> ObserveDispute:
-    return ObserveDispute(booking_id(customer), intent_of(customer), dispute_id, status)
+    """Return what Stripe says of a dispute, over everything if it has no amount."""
+    intent_id = intent_of(customer)
+    return ObserveDispute(
+        booking_id(customer), intent_id, dispute_id, status, amount_minor, currency
+    )
 
 
 def refund(

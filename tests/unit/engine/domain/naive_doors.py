@@ -7,7 +7,7 @@ from engine.domain import commands as ask
 from tests.unit.engine.domain.given import NOW_MS
 from tests.unit.engine.domain.naive import SOLD, Facts, NaiveBooking, refused
 from tests.unit.engine.domain.naive_payments import NaiveBoxOffice
-from tests.unit.engine.domain.naive_refunds import WON, Till
+from tests.unit.engine.domain.naive_refunds import Till
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -72,7 +72,7 @@ class NaiveDoors(NaiveBoxOffice):
         till = self.tills.get(booking.id)
         if booking.status == "REFUNDED" or self.called_off:
             return []
-        if till is not None and any(status not in WON for status in till.disputes.values()):
+        if till is not None and till.in_dispute:
             return []
         good = [code for code, units, _ in booking.rows for _ in range(units)]
         if booking.status == "REFUND_REQUESTED" and till is not None:

@@ -21,6 +21,8 @@ class NaiveRefund:
     kept: int
     state: str = "requested"
     id: str = ""
+    owed: int = 0
+    attempt: int = 1
 
 
 @dataclass
@@ -37,6 +39,10 @@ class Till:
     by_us: int = 0
     by_others: int = 0
     kept: int = 0
+    #: Came back from the bank for units that are free since.
+    owed: int = 0
+    #: What disputes have taken.
+    lost: int = 0
     refunds: list[NaiveRefund] = field(default_factory=list)
     #: What Stripe counted of ours, with a refund in it that failed afterwards.
     once: list[int] = field(default_factory=list)
@@ -45,6 +51,15 @@ class Till:
     @property
     def back(self) -> int:
         return self.by_us + self.by_others
+
+    @property
+    def left(self) -> int:
+        return self.captured - self.back - self.owed
+
+    @property
+    def stuck(self) -> bool:
+        stays = self.phase == "returning" or self.owed > 0
+        return stays and not self.refunding and not self.in_dispute
 
     @property
     def refunding(self) -> bool:
@@ -60,8 +75,8 @@ class Till:
         return any(status not in (*WON, "lost") for status in self.disputes.values())
 
     def facts(self) -> Facts:
-        money = self.captured, self.back, self.kept, self.by_others
-        refunds = [(refund.amount, refund.kept, refund.state) for refund in self.refunds[-1:]]
+        money = self.captured, self.back, self.kept, self.by_others, self.owed, self.lost
+        refunds = [(one.amount, one.kept, one.state, one.owed) for one in self.refunds[-1:]]
         known = self.phase, self.intent, self.failures, self.gave_up
         return known, money, (len(self.refunds), refunds), self.disputes
 
@@ -94,6 +109,11 @@ class NaiveRefunds(NaiveSale):
             same = counted(self.asked[name]) == counted(rows)
             return ("booking", booking.facts()) if same else refused("idempotency_key_reused")
         if not rows:
+            if managed and till and till.stuck and booking.status not in REFUNDABLE:
+                self.send_again(booking, till, 1, now)
+                if command.key:
+                    self.asked[name] = rows
+                return "booking", booking.facts()
             asked = till is not None and till.refunding and booking.status == "REFUND_REQUESTED"
             whole = asked and sum(n for _, n in till.refunds[-1].rows) == units(booking)
             if whole or booking.status == "REFUNDED":
@@ -140,8 +160,9 @@ class NaiveRefunds(NaiveSale):
         rows = rows or [(code, n) for code, n, _ in booking.rows]
         each = {code: price for code, _, price in booking.rows}
         price = sum(each[code] * n for code, n in rows)
-        amount = min(price * percent // 100, till.captured - till.back)
-        till.refunds.append(NaiveRefund(amount, rows, price - amount))
+        back = min(price * percent // 100, till.left)
+        amount = back + till.owed
+        till.refunds.append(NaiveRefund(amount, rows, price - back, owed=till.owed))
         booking.history.append(("REFUND_REQUESTED", now))
         if not amount:
             self.is_refunded(booking, till, "", now)
@@ -160,10 +181,9 @@ class NaiveRefunds(NaiveSale):
         if refund.amount != news.amount_minor:
             return refused("payment_mismatch", "amount")
         if refund.state == "succeeded" and news.status == "failed":
-            refund.state, refund.id = "failed", news.refund_id
-            till.once.append(till.by_us)
-            till.by_us -= refund.amount
-            till.kept += refund.amount
+            self.comes_back(booking, till, news.refund_id, now)
+        elif refund.state == "failed" and news.status == "succeeded" and refund.id:
+            self.had_been_made(booking, till, refund, now)
         elif refund.state == "requested" and news.status == "succeeded":
             self.is_refunded(booking, till, news.refund_id, now)
             self.owes(booking, till, now)
@@ -178,18 +198,21 @@ class NaiveRefunds(NaiveSale):
         refund = till.refunds[-1]
         refund.state, refund.id = "succeeded", refund_id
         till.by_us += refund.amount
-        till.kept += refund.kept
+        paid = min(till.owed, refund.owed)
+        till.owed -= paid
+        till.kept += refund.kept - (refund.owed - paid)
         too_much = max(0, till.back - till.captured)
         till.by_others -= too_much
         till.kept += too_much
         rest = list(booking.rows)
         for code, n in refund.rows:
             take_out(rest, code, n)
-        left = till.captured - till.back
         if till.phase == "returning":
             till.phase = "returned"
-        elif not rest or not left:
-            till.kept = left
+        elif booking.status == "REFUNDED":
+            return
+        elif not rest or not till.left:
+            till.kept = till.left
             booking.history.append(("REFUNDED", now))
         else:
             booking.rows = rest
@@ -199,14 +222,56 @@ class NaiveRefunds(NaiveSale):
     def is_not_refunded(
         self, booking: NaiveBooking, till: Till, refund: NaiveRefund, now: int
     ) -> None:
-        if till.phase == "returning":
-            if len(till.refunds) < RETURNS_MAX:
-                left = till.captured - till.back
-                till.refunds.append(NaiveRefund(left, [], till.back))
-            return
-        booking.history.append(("REFUND_DENIED", now))
+        if booking.status == "REFUND_REQUESTED":
+            booking.history.append(("REFUND_DENIED", now))
         if sum(n for _, n in refund.rows) < units(booking):
             self.owes(booking, till, now)
+        if not refund.rows and not till.refunding:
+            self.try_again(booking, till, refund, now)
+
+    def comes_back(self, booking: NaiveBooking, till: Till, refund_id: str, now: int) -> None:
+        """A bank sends a refund back that was made: it is owed once more."""
+        refund, gone = till.refunds[-1], till.back
+        refund.state, refund.id = "failed", refund_id
+        if refund.id:
+            till.once.append(till.by_us)
+        till.by_us -= refund.amount
+        till.by_others += max(0, min(till.captured, till.by_us + till.lost) - till.back)
+        here = gone - till.back
+        if here and till.phase == "returned":
+            till.phase, till.kept = "returning", -till.back
+        else:
+            till.owed += here
+        self.try_again(booking, till, refund, now)
+
+    def had_been_made(
+        self, booking: NaiveBooking, till: Till, refund: NaiveRefund, now: int
+    ) -> None:
+        """A refund that has failed had been made before: its bank has sent it back."""
+        waits = booking.status == "REFUND_DENIED" and refund.rows and not till.in_dispute
+        if waits and refund.attempt < RETURNS_MAX:
+            price = refund.amount - refund.owed + refund.kept
+            back = min(refund.amount - refund.owed, till.left)
+            amount, kept, attempt = back + till.owed, price - back, refund.attempt + 1
+            again = NaiveRefund(amount, refund.rows, kept, owed=till.owed, attempt=attempt)
+            till.refunds.append(again)
+            booking.history.append(("REFUND_REQUESTED", now))
+
+    def try_again(self, booking: NaiveBooking, till: Till, failed: NaiveRefund, now: int) -> None:
+        if till.phase == "returning":
+            if len(till.refunds) < RETURNS_MAX:
+                self.send_again(booking, till, 1, now)
+        elif till.stuck and failed.attempt < RETURNS_MAX:
+            self.send_again(booking, till, failed.attempt + 1, now)
+
+    def send_again(self, booking: NaiveBooking, till: Till, attempt: int, now: int) -> None:
+        """Send money for no units back once more."""
+        if till.phase == "returning":
+            till.refunds.append(NaiveRefund(till.captured - till.back, [], till.back))
+            return
+        till.refunds.append(NaiveRefund(till.owed, [], 0, owed=till.owed, attempt=attempt))
+        if booking.status != "REFUNDED":
+            booking.history.append(("REFUND_REQUESTED", now))
 
     def owes(self, booking: NaiveBooking, till: Till, now: int) -> None:
         """Give back what is left of a booking of an event that was called off."""
@@ -227,9 +292,10 @@ class NaiveRefunds(NaiveSale):
         if till.refunding:
             ours.append(till.by_us + till.refunds[-1].amount)
         if news.taken_minor is not None:
-            gone = min(till.by_us + news.taken_minor, till.price)
+            gone = till.by_us + news.taken_minor
         elif gone > till.by_us:
             gone += till.by_us - max(sum_ for sum_ in ours if sum_ <= gone)
+        gone = min(gone + till.lost, till.price)
         self.there_was_money(booking, till, news.intent_id, now)
         if gone > till.back:
             self.is_taken(booking, till, gone, now)
@@ -243,10 +309,12 @@ class NaiveRefunds(NaiveSale):
     def is_taken(self, booking: NaiveBooking, till: Till, gone: int, now: int) -> None:
         more = gone - till.back
         till.by_others += more
-        till.kept -= more
+        owed = min(till.owed, more)
+        till.owed -= owed
+        till.kept -= more - owed
         if gone < till.captured:
             return
-        till.kept = 0
+        till.kept = till.owed = 0
         if till.refunding:
             till.refunds[-1].state = "failed"
         if till.phase == "returning":
@@ -264,13 +332,20 @@ class NaiveRefunds(NaiveSale):
         before = till.disputes.get(news.dispute_id)
         if before in (*WON, "lost", news.status):
             return ("done",)
-        was_sold = booking.status in SOLD
-        self.there_was_money(booking, till, news.intent_id, now)
+        if not till.captured:
+            return refused("payment_mismatch", "captured")
         till.disputes[news.dispute_id] = news.status
-        if news.status == "lost" and till.back < till.captured:
-            self.is_taken(booking, till, till.captured, now)
-        elif news.status in WON and was_sold:
+        if news.status == "lost":
+            lost = till.captured
+            if news.amount_minor is not None and news.currency == "EUR":
+                lost = min(lost, news.amount_minor)
+            till.lost += lost
+            if till.back < till.captured and lost:
+                self.is_taken(booking, till, min(till.captured, till.back + lost), now)
+        if news.status in (*WON, "lost"):
             self.owes(booking, till, now)
+            if till.stuck:
+                self.send_again(booking, till, 1, now)
         return ("done",)
 
 

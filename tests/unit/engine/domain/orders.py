@@ -19,13 +19,15 @@ from engine.domain.state import check_fully
 from tests.unit.engine.domain.given_payments import BoxOffice
 
 Heard = frozenset[str]
+#: One piece of news; more than one command where they are always told together.
+News = Command | tuple[Command, ...]
 #: What must be the same in the end: status, payment, money, whether it is disputed, counts.
 Ending = tuple[object, ...]
 
 
 def endings(
     begin: Callable[[], BoxOffice],
-    news: Mapping[str, Command],
+    news: Mapping[str, News],
     possible: Callable[[Heard], bool],
     finish: Callable[[BoxOffice, Heard], None] = lambda _sale, _heard: None,
 ) -> dict[Heard, set[Ending]]:
@@ -56,7 +58,7 @@ def endings(
 
 
 def _with_repetitions(
-    sale: BoxOffice, bookings: Iterable[Booking], heard: list[Command]
+    sale: BoxOffice, bookings: Iterable[Booking], heard: list[News]
 ) -> dict[Booking, None]:
     """Return these bookings, and what they become when some of the news is heard again."""
     found = dict.fromkeys(bookings)
@@ -68,14 +70,15 @@ def _with_repetitions(
     return found
 
 
-def _after(sale: BoxOffice, booking: Booking, one: Command) -> Booking:
+def _after(sale: BoxOffice, booking: Booking, news: News) -> Booking:
     _go_back_to(sale, booking)
-    outcome, records = decide(sale.state, one, sale.now_ms)
-    assert outcome == DONE, f"{outcome}: {one} was refused by {booking}"
-    for record in records:
-        apply(sale.state, record)
-    if records:
-        check_fully(sale.state)
+    for one in news if isinstance(news, tuple) else (news,):
+        outcome, records = decide(sale.state, one, sale.now_ms)
+        assert outcome == DONE, f"{outcome}: {one} was refused by {booking}"
+        for record in records:
+            apply(sale.state, record)
+        if records:
+            check_fully(sale.state)
     return _short(sale.booking("ann"))
 
 

@@ -213,6 +213,28 @@ class PaymentMachine(SaleMachine):
             self.hear_of_the_charge(command, back, "pi", 0)
         self.hear_of_the_refund(command, ending, "re_1", 0, 0)
 
+    @rule(
+        command=SaleMachine.placed,
+        quantities=st.lists(st.just(1), max_size=1),
+        endings=st.lists(st.sampled_from(("succeeded", "failed")), min_size=2, max_size=9),
+        back=BACK,
+        again=st.booleans(),
+    )
+    def buy_and_have_the_bank_send_money_back(
+        self,
+        command: PlaceHold,
+        quantities: list[int],
+        endings: list[str],
+        back: int | None,
+        again: bool,
+    ) -> None:
+        self.buy_and_get_money_back(command, quantities, "succeeded", False, 0)
+        for ending in ("failed", *endings):
+            self.hear_of_the_refund(command, ending, "re_1", 0, 0)
+        self.hear_of_the_charge(command, back, "pi", 0)
+        if again:
+            self.refund(command, ORGANIZER, [], 0)
+
     @rule()
     def look(self) -> None:
         self.ask(ReadPayments())
@@ -289,11 +311,24 @@ class PaymentMachine(SaleMachine):
         intent_id=INTENTS,
         dispute_id=st.sampled_from(("dp_1", "dp_2")),
         status=DISPUTES,
+        amount=st.sampled_from((None, 1, 500, 3_000, 1_000_000)),
+        currency=st.sampled_from(("EUR", "EUR", "EUR", "USD")),
+        behind_its_payment=st.booleans(),
     )
     def hear_of_a_dispute(
-        self, command: PlaceHold, intent_id: str, dispute_id: str, status: str
+        self,
+        command: PlaceHold,
+        intent_id: str,
+        dispute_id: str,
+        status: str,
+        amount: int | None = None,
+        currency: str = "EUR",
+        behind_its_payment: bool = True,
     ) -> None:
-        self.tell(ObserveDispute(command.booking_id, intent_id, dispute_id, status))
+        if behind_its_payment:
+            self.hear(command, "succeeded", "", intent_id, 0)
+        news = (command.booking_id, intent_id, dispute_id, status, amount, currency)
+        self.tell(ObserveDispute(*news))
 
     def tell(self, news: Command) -> None:
         self.ask(news)
@@ -334,7 +369,9 @@ def books(booking: Booking) -> Facts | None:
     if payment is None:
         return None
     refund = payment.refund
-    refunds = [] if refund is None else [(refund.amount_minor, refund.kept_minor, refund.state)]
+    refunds = []
+    if refund is not None:
+        refunds = [(refund.amount_minor, refund.kept_minor, refund.state, refund.owed_minor)]
     return (
         (payment.state, payment.intent_id, list(payment.failures), payment.given_up),
         (
@@ -342,6 +379,8 @@ def books(booking: Booking) -> Facts | None:
             payment.refunded_minor,
             payment.kept_minor,
             payment.taken_minor,
+            payment.owed_minor,
+            payment.lost_minor,
         ),
         (0 if refund is None else refund.number, refunds),
         dict(payment.disputes),

@@ -187,6 +187,32 @@ def refund_bounced() -> BoxOffice:
     return sale
 
 
+def refund_bounced_too_often() -> BoxOffice:
+    sale = refund_bounced()
+    for number in range(2, RETURN_ATTEMPTS_MAX + 1):
+        sale.hear(refund_said("failed", number=number))
+    return sale
+
+
+def part_bounced() -> BoxOffice:
+    sale = refunded_in_part()
+    sale.hear(refund_said("failed", PRICE_MINOR // 2))
+    return sale
+
+
+def part_bounced_too_often() -> BoxOffice:
+    sale = part_bounced()
+    for number in range(2, RETURN_ATTEMPTS_MAX + 1):
+        sale.hear(refund_said("failed", PRICE_MINOR // 2, number))
+    return sale
+
+
+def refund_bounced_before_it_was_made() -> BoxOffice:
+    sale = refund_asked()
+    sale.hear(refund_said("failed"))
+    return sale
+
+
 def taken_back() -> BoxOffice:
     sale = confirmed()
     sale.hear(charged(PRICE_MINOR))
@@ -225,6 +251,12 @@ def returned() -> BoxOffice:
 def returned_too_late() -> BoxOffice:
     sale = too_late()
     sale.hear(refund_said("succeeded"))
+    return sale
+
+
+def return_bounced() -> BoxOffice:
+    sale = returned()
+    sale.hear(refund_said("failed"))
     return sale
 
 
@@ -267,11 +299,16 @@ SITUATIONS: dict[str, Callable[[], BoxOffice]] = {
         refund_denied,
         refunded,
         refund_bounced,
+        refund_bounced_too_often,
+        refund_bounced_before_it_was_made,
+        part_bounced,
+        part_bounced_too_often,
         taken_back,
         too_late,
         returned_too_late,
         paid_after_leaving,
         returned,
+        return_bounced,
         cannot_be_returned,
     )
 }

@@ -95,14 +95,14 @@ def test_whatever_a_booking_has_come_to_it_ends_without_units(situation):
     sale = SITUATIONS[situation]()
 
     sale.call_off()
-    if situation in ("in_dispute", "cannot_be_returned"):
+    if situation in ("in_dispute", "cannot_be_returned", "refund_bounced_too_often"):
         return  # decided elsewhere
     settle(sale)
 
     booking = sale.booking("ann")
     assert SHARE[booking.status] is Share.NONE
     assert not sale.state.unsettled
-    if booking.payment is not None and situation != "refund_bounced":
+    if booking.payment is not None:
         captured_minor, refunded_minor, _ = sale.money()
         assert captured_minor == refunded_minor
     assert sale.counts() == (10, 0, 0)

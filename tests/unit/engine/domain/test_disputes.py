@@ -7,6 +7,7 @@ from engine.domain.booking import Status
 from engine.domain.outcomes import Refusal
 from engine.domain.payment import DISPUTE_WON, PaymentState
 from engine.domain.records import DisputeNoted, MoneyTakenBack
+from engine.domain.tickets import TicketStatus, tickets_of
 from tests.unit.engine.domain.given import ORGANIZER, booking_id
 from tests.unit.engine.domain.given_payments import (
     PRICE_MINOR,
@@ -16,14 +17,21 @@ from tests.unit.engine.domain.given_payments import (
     disputed,
     refund,
     refund_said,
+    said,
 )
+from tests.unit.engine.domain.orders import endings
 from tests.unit.engine.domain.situations import (
     confirmed,
+    expired,
     expired_and_sold_out,
     opened,
+    opening,
     paid_after_leaving,
     refund_asked,
+    refund_of_a_part_asked,
     refunded_in_part,
+    released,
+    time_up,
 )
 
 OPEN = (
@@ -66,7 +74,7 @@ def test_a_dispute_that_is_lost_takes_the_money_and_frees_the_units():
     sale.hear(disputed("lost"))
 
     assert sale.last() == (
-        DisputeNoted(booking_id("ann"), "dp_1", "lost", sale.now_ms),
+        DisputeNoted(booking_id("ann"), "dp_1", "lost", sale.now_ms, PRICE_MINOR),
         MoneyTakenBack(booking_id("ann"), PRICE_MINOR, sale.now_ms),
     )
     assert sale.status() is Status.REFUNDED
@@ -98,15 +106,28 @@ def test_each_dispute_is_its_own():
     assert sale.status() is Status.REFUNDED
 
 
-def test_a_dispute_tells_that_there_was_money_when_nothing_else_did():
+@pytest.mark.parametrize("begin", [opening, opened, time_up, expired, released])
+@pytest.mark.parametrize("status", ["needs_response", "won", "lost"])
+def test_a_dispute_alone_is_no_money(begin, status):
+    sale = begin()
+    before = sale.booking("ann")
+
+    refused = sale.refusal(disputed(status))
+
+    assert (refused.code, refused.subject) == (Refusal.PAYMENT_MISMATCH, "captured")
+    assert sale.booking("ann") == before
+    sale.hear(SUCCEEDED, disputed(status))
+    assert sale.payment().dispute("dp_1") == status
+
+
+def test_a_dispute_over_a_payment_of_another_sum_confirms_nothing():
     sale = opened()
 
-    sale.hear(disputed())
+    assert sale.refusal(said("succeeded", received_minor=1)).subject == "received"
+    assert sale.refusal(disputed()).subject == "captured"
 
-    assert sale.status() is Status.CONFIRMED
-    assert sale.money() == (PRICE_MINOR, 0, 0)
-    sale.hear(SUCCEEDED)
-    assert sale.payment().disputed
+    assert sale.status() is Status.PAYMENT_PENDING
+    assert sale.counts() == (8, 2, 0)
 
 
 def test_money_that_came_too_late_and_is_disputed_is_not_sent_back_twice():
@@ -129,6 +150,93 @@ def test_a_dispute_that_is_lost_ends_the_refund_that_is_under_way(begin):
 
     assert sale.money() == (PRICE_MINOR, PRICE_MINOR, 0)
     assert not sale.payment().unsettled
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        disputed("lost", amount_minor=PRICE_MINOR),
+        disputed("lost", amount_minor=PRICE_MINOR + 1),
+        disputed("lost", amount_minor=1_000, currency="USD"),
+        disputed("lost"),
+    ],
+    ids=["whole", "more", "other money", "not noted"],
+)
+def test_a_lost_dispute_takes_everything_if_it_is_over_that_or_nobody_knows(lost):
+    sale = confirmed()
+
+    sale.hear(disputed(), lost)
+
+    assert sale.status() is Status.REFUNDED
+    assert sale.money() == (PRICE_MINOR, PRICE_MINOR, 0)
+
+
+def test_a_lost_dispute_of_a_part_takes_that_and_what_is_sold_stays_sold():
+    sale = confirmed()
+    sale.hear(disputed(amount_minor=1_000))
+    assert sale.payment().disputed
+
+    sale.hear(disputed("lost", amount_minor=1_000))
+
+    assert sale.status() is Status.CONFIRMED
+    assert sale.money() == (PRICE_MINOR, 1_000, -1_000)
+    assert sale.counts() == (8, 0, 2)
+    assert [ticket.status for ticket in tickets_of(sale.booking("ann"))] == [
+        TicketStatus.ACTIVE
+    ] * 2
+    sale.ask(refund(caller=ORGANIZER))
+    assert sale.payment().refund.amount_minor == PRICE_MINOR - 1_000
+
+
+def test_two_disputes_take_what_each_is_over():
+    sale = confirmed()
+
+    sale.hear(disputed("lost", "dp_1", amount_minor=1_000))
+    sale.hear(disputed("lost", "dp_2", amount_minor=500), disputed("lost", amount_minor=1_000))
+
+    assert sale.money() == (PRICE_MINOR, 1_500, -1_500)
+    sale.hear(disputed("lost", "dp_3", amount_minor=PRICE_MINOR))
+    assert sale.status() is Status.REFUNDED
+
+
+def test_a_part_lost_by_dispute_and_what_others_did_are_both_counted_in_every_order():
+    half_minor = PRICE_MINOR // 2
+    news = {
+        "asked": refund_said("pending", half_minor),
+        "made": refund_said("succeeded", half_minor),
+        "lost": disputed("lost", amount_minor=1_000),
+        "by hand": charged(500),
+        "both": charged(half_minor + 500),
+    }
+
+    found = endings(refund_of_a_part_asked, news, lambda _: True)
+
+    gone_minor = half_minor + 1_500
+    for heard in found:
+        if heard >= {"made", "lost", "both"}:
+            (ending,) = found[heard]
+            assert ending[0] is Status.CONFIRMED
+            assert ending[2] == (PRICE_MINOR, gone_minor, half_minor - gone_minor), sorted(heard)
+
+
+def test_a_look_at_the_refunds_does_not_undo_a_part_that_was_lost():
+    sale = refund_asked()
+    sale.hear(refund_said("failed"), disputed("lost", amount_minor=1_000))
+
+    sale.hear(charged(500, taken_minor=500), charged(500, taken_minor=500))
+
+    assert sale.money() == (PRICE_MINOR, 1_500, -1_500)
+
+
+def test_a_part_lost_after_the_event_was_called_off_lets_the_rest_go_back():
+    sale = confirmed()
+    sale.hear(disputed(amount_minor=1_000))
+    sale.call_off()
+
+    sale.hear(disputed("lost", amount_minor=1_000))
+
+    assert sale.status() is Status.REFUND_REQUESTED
+    assert sale.payment().refund.amount_minor == PRICE_MINOR - 1_000
 
 
 def test_a_dispute_over_what_is_left_takes_the_rest():

@@ -93,40 +93,45 @@ COMMANDS: dict[str, Command | Callable[[BoxOffice], Command]] = {
 TABLE = """
                                     pay   leave time  open  fail  auth  paid  close part  all   back  done  fails disp  lost  won
 reserved                            P     H     E     mis   mis   mis   mis   mis   no    no    ref!  no    no    no    no    no
-opening                             -     HL    L     O     OF    OA    OC    OXU   OCB   OCB   ref!  mis   mis   OCD   OCDB  OCD
-opened                              -     HL    L     -     F     A     C     XU    CB    CB    ref!  mis   mis   CD    CDB   CD
-card_failed                         T     HL    L     -     F     A     C     XU    CB    CB    ref!  mis   mis   CD    CDB   CD
-authorised                          pay!  HL    L     -     -     -     C     XU    CB    CB    ref!  mis   mis   CD    CDB   CD
-authorised_after_a_failure          pay!  HL    L     -     -     -     C     XU    CB    CB    ref!  mis   mis   CD    CDB   CD
-time_up_before_its_intent_was_known pay!  H     E     O     O     O     OC    OXE   OCB   OCB   ref!  mis   mis   OCD   OCDB  OCD
-time_up                             pay!  H     E     -     -     -     C     XE    CB    CB    ref!  mis   mis   CD    CDB   CD
-time_up_after_a_failure             pay!  H     E     -     -     -     C     XE    CB    CB    ref!  mis   mis   CD    CDB   CD
+opening                             -     HL    L     O     OF    OA    OC    OXU   OCB   OCB   ref!  mis   mis   mis   mis   mis
+opened                              -     HL    L     -     F     A     C     XU    CB    CB    ref!  mis   mis   mis   mis   mis
+card_failed                         T     HL    L     -     F     A     C     XU    CB    CB    ref!  mis   mis   mis   mis   mis
+authorised                          pay!  HL    L     -     -     -     C     XU    CB    CB    ref!  mis   mis   mis   mis   mis
+authorised_after_a_failure          pay!  HL    L     -     -     -     C     XU    CB    CB    ref!  mis   mis   mis   mis   mis
+time_up_before_its_intent_was_known pay!  H     E     O     O     O     OC    OXE   OCB   OCB   ref!  mis   mis   mis   mis   mis
+time_up                             pay!  H     E     -     -     -     C     XE    CB    CB    ref!  mis   mis   mis   mis   mis
+time_up_after_a_failure             pay!  H     E     -     -     -     C     XE    CB    CB    ref!  mis   mis   mis   mis   mis
 unpaid                              pay!  rel!  no    mis   mis   mis   mis   mis   no    no    ref!  no    no    no    no    no
-expired                             pay!  rel!  no    -     -     -     C     X     CB    CB    ref!  mis   mis   CD    CDB   CD
-expired_and_closed                  pay!  rel!  no    -     -     -     C     -     CB    CB    ref!  mis   mis   CD    CDB   CD
-expired_and_sold_out                pay!  rel!  no    -     -     -     R     X     RB    RB    ref!  mis   mis   RD    RDB   RD
+expired                             pay!  rel!  no    -     -     -     C     X     CB    CB    ref!  mis   mis   mis   mis   mis
+expired_and_closed                  pay!  rel!  no    -     -     -     C     -     CB    CB    ref!  mis   mis   mis   mis   mis
+expired_and_sold_out                pay!  rel!  no    -     -     -     R     X     RB    RB    ref!  mis   mis   mis   mis   mis
 left                                pay!  -     no    mis   mis   mis   mis   mis   no    no    ref!  no    no    no    no    no
-released                            pay!  -     no    -     -     -     R     X     RB    RB    ref!  mis   mis   RD    RDB   RD
-released_and_closed                 pay!  -     no    -     -     -     R     -     RB    RB    ref!  mis   mis   RD    RDB   RD
-given_up                            pay!  -     no    -     -     -     C     X     CB    CB    ref!  mis   mis   CD    CDB   CD
-given_up_and_closed                 pay!  -     no    -     -     -     C     -     CB    CB    ref!  mis   mis   CD    CDB   CD
-closed_at_stripe                    pay!  -     no    -     -     -     C     -     CB    CB    ref!  mis   mis   CD    CDB   CD
+released                            pay!  -     no    -     -     -     R     X     RB    RB    ref!  mis   mis   mis   mis   mis
+released_and_closed                 pay!  -     no    -     -     -     R     -     RB    RB    ref!  mis   mis   mis   mis   mis
+given_up                            pay!  -     no    -     -     -     C     X     CB    CB    ref!  mis   mis   mis   mis   mis
+given_up_and_closed                 pay!  -     no    -     -     -     C     -     CB    CB    ref!  mis   mis   mis   mis   mis
+closed_at_stripe                    pay!  -     no    -     -     -     C     -     CB    CB    ref!  mis   mis   mis   mis   mis
 confirmed                           -     rel!  no    -     -     -     -     -     B     B     Q     mis   mis   D     DB    D
 delivered                           -     rel!  no    -     -     -     -     -     B     B     Q     mis   mis   D     DB    D
 free                                -     rel!  no    mis   mis   mis   mis   mis   no    no    QS    no    no    no    no    no
 in_dispute                          -     rel!  no    -     -     -     -     -     B     B     ref!  mis   mis   -     DB    D
 refund_asked                        pay!  rel!  no    -     -     -     -     -     B     -     -     S     N     D     DB    D
 refund_of_a_part_asked              pay!  rel!  no    -     -     -     -     -     B     B     ref!  S     N     D     DB    D
-refunded_in_part                    -     rel!  no    -     -     -     -     -     -     B     Q     -     N     D     DB    D
+refunded_in_part                    -     rel!  no    -     -     -     -     -     -     B     Q     -     NQ    D     DB    D
 refund_denied                       pay!  rel!  no    -     -     -     -     -     B     B     Q     -     -     D     DB    D
-refunded                            pay!  rel!  no    -     -     -     -     -     -     -     -     -     N     D     D     D
-refund_bounced                      pay!  rel!  no    -     -     -     -     -     B     -     -     -     -     D     DB    D
+refunded                            pay!  rel!  no    -     -     -     -     -     -     -     -     -     NQ    D     D     D
+refund_bounced                      pay!  rel!  no    -     -     -     -     -     B     -     -     S     NQ    D     DB    D
+refund_bounced_too_often            pay!  rel!  no    -     -     -     -     -     B     -     Q     -     -     D     DB    DQ
+refund_bounced_before_it_was_made   pay!  rel!  no    -     -     -     -     -     B     -     Q     Q     -     D     DB    D
+part_bounced                        pay!  rel!  no    -     -     -     -     -     B     B     ref!  S     NQ    D     DB    D
+part_bounced_too_often              pay!  rel!  no    -     -     -     -     -     B     B     Q     -     -     D     DB    DQ
 taken_back                          pay!  rel!  no    -     -     -     -     -     -     -     -     mis   mis   D     D     D
 too_late                            pay!  rel!  no    -     -     -     -     -     B     -     ref!  S     NR    D     DB    D
-returned_too_late                   pay!  rel!  no    -     -     -     -     -     -     -     ref!  -     N     D     D     D
+returned_too_late                   pay!  rel!  no    -     -     -     -     -     -     -     ref!  -     NR    D     D     D
 paid_after_leaving                  pay!  -     no    -     -     -     -     -     B     -     ref!  S     NR    D     DB    D
-returned                            pay!  -     no    -     -     -     -     -     -     -     ref!  -     N     D     D     D
-cannot_be_returned                  pay!  -     no    -     -     -     -     -     B     B     ref!  -     -     D     DB    D
+returned                            pay!  -     no    -     -     -     -     -     -     -     ref!  -     NR    D     D     D
+return_bounced                      pay!  -     no    -     -     -     -     -     B     -     ref!  S     NR    D     DB    D
+cannot_be_returned                  pay!  -     no    -     -     -     -     -     B     B     R     -     -     D     DB    DR
 """  # noqa: E501
 
 

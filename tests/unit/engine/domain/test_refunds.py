@@ -13,6 +13,7 @@ from engine.domain.snapshot import capture, digest, encode_slices, restore
 from engine.limits import REFUNDS_REMEMBERED_MAX, RETURN_ATTEMPTS_MAX
 from tests.unit.engine.domain.given import (
     ADMIN,
+    EVENT_ID,
     ORGANIZER,
     RIVAL_ORGANIZER,
     STARTS_AT_MS,
@@ -365,6 +366,39 @@ def test_a_refund_of_another_amount_is_not_the_one_that_was_asked_for(amount_min
     assert sale.refusal(refund_said("succeeded", number=2)).subject == "number"
 
 
+@pytest.mark.parametrize(
+    ("changes", "subject"),
+    [
+        ({"intent_id": "pi_2"}, "intent"),
+        ({"currency": "USD"}, "currency"),
+        ({"event": "evt_000000000000"}, "event"),
+    ],
+)
+@pytest.mark.parametrize("status", ["succeeded", "failed", "pending"])
+def test_a_refund_of_another_payment_ends_nothing(changes, subject, status):
+    sale = confirmed()
+    sale.ask(refund(caller=ORGANIZER))
+    fitting = {"intent_id": "pi_1", "currency": "EUR", "event": EVENT_ID}
+    news = replace(refund_said(status), **{**fitting, **changes})
+
+    refused = sale.refusal(news)
+
+    assert (refused.code, refused.subject) == (Refusal.PAYMENT_MISMATCH, subject)
+    assert sale.status() is Status.REFUND_REQUESTED
+    sale.hear(replace(news, **fitting))
+
+
+@pytest.mark.parametrize("left_out", ["intent_id", "currency", "event"])
+def test_what_stripe_leaves_out_of_a_refund_does_not_contradict(left_out):
+    sale = confirmed()
+    sale.ask(refund(caller=ORGANIZER))
+    fitting = {"intent_id": "pi_1", "currency": "EUR", "event": EVENT_ID}
+
+    sale.hear(replace(refund_said("succeeded"), **{**fitting, left_out: None}))
+
+    assert sale.status() is Status.REFUNDED
+
+
 def test_money_without_a_ticket_is_sent_back_a_few_times_and_then_looked_at():
     sale = paid_after_leaving()
 
@@ -437,6 +471,7 @@ def test_after_a_refund_of_ours_was_refused_a_look_at_the_charge_says_why():
         ({"currency": "USD"}, "currency"),
         ({"captured_minor": PRICE_MINOR - 1}, "captured"),
         ({"event": "evt_000000000000"}, "event"),
+        ({"customer": "bob"}, "customer"),
     ],
 )
 def test_a_charge_that_does_not_fit_its_booking_takes_nothing(changes, subject):
