@@ -13,7 +13,7 @@ import structlog
 
 from actors.consumer import Hopeless, RetryLater
 from actors.payments.contract import Intent, Stripe, StripeAway, StripeRefused, Wanted
-from actors.payments.news import NOT_MADE, Observation, of_intent, of_refund
+from actors.payments.news import NOT_MADE, Observation, of_intent, of_refund, of_refusal
 from actors.telling import Telling
 from engine.domain.commands import ObserveRefund
 from engine.domain.ids import event_of_booking
@@ -120,7 +120,15 @@ class Pursuit:
         intent_id = payment.intent_id
         if not intent_id:
             # The answer to the call that opened it was lost: the same call finds it.
-            intent_id = (await self.open(unsettled)).intent_id
+            try:
+                intent_id = (await self.open(unsettled)).intent_id
+            except StripeRefused as error:
+                if error.is_ours or payment.state is not PaymentState.CLOSING:
+                    raise
+                # What Stripe will not open takes no money: nobody was given its secret.
+                booking_id = unsettled.booking_id
+                log.warning("payment_never_opened", booking_id=booking_id, code=error.code)
+                return of_refusal(await self._wanted(unsettled))
         if payment.state is PaymentState.CLOSING:
             return of_intent(await self._stripe.cancel(intent_id))
         if payment.state is PaymentState.AUTHORISED:
@@ -133,21 +141,22 @@ class Pursuit:
         Raises:
             StripeAway, StripeRefused, Unavailable.
         """
+        return await self._stripe.create(await self._wanted(unsettled))
+
+    async def _wanted(self, unsettled: UnsettledPayment) -> Wanted:
         booking_id, payment = unsettled.booking_id, unsettled.payment
         event_id = event_of_booking(booking_id)
         document = await self._catalogue.event(event_id)
         if document is None:
             raise Hopeless(f"there is no event {event_id}")
         event = document.event
-        return await self._stripe.create(
-            Wanted(
-                booking_id,
-                event_id,
-                unsettled.customer,
-                payment.amount_minor,
-                event.currency,
-                manual_capture=event.capture_method == "manual",
-            )
+        return Wanted(
+            booking_id,
+            event_id,
+            unsettled.customer,
+            payment.amount_minor,
+            event.currency,
+            manual_capture=event.capture_method == "manual",
         )
 
     async def _seen(self, intent_id: str) -> list[Observation]:

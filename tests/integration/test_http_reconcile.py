@@ -98,6 +98,27 @@ async def test_money_of_no_booking_is_reported(shop: Shop) -> None:
     assert (await shop.booking(booking_id))["status"] == "PAYMENT_PENDING"
 
 
+async def test_a_payment_that_stripe_never_opens_ends_with_its_hold(shop: Shop) -> None:
+    """Stripe takes nothing below half a euro: nobody can ever pay for this ticket."""
+    event_id = await shop.onsale.event(capacity=10, price=10)
+    booking_id = await shop.held(event_id)
+    answer = await shop.pay(booking_id)
+    assert (answer.status_code, answer.json()["code"]) == (409, "payment_refused")
+
+    shop.onsale.owners.ahead_ms += 601_000
+    await shop.until(booking_id, "EXPIRED")
+
+    assert await shop.put_aside() == []
+    assert await reconciled(shop) == {
+        "notices": 0,
+        "unsettled": 0,
+        "recent": 0,
+        "repairs": [],
+        "troubles": [],
+    }
+    assert await shop.stock(event_id) == (10, 0, 0)
+
+
 async def test_while_stripe_is_away_nothing_can_be_compared(shop: Shop) -> None:
     shop.sandbox.faults({"kind": "outage"})
     answer = await shop.onsale.post(PATH, shop.onsale.token("admin", "root"))
