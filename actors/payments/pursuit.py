@@ -12,8 +12,10 @@ from contextlib import contextmanager
 import structlog
 
 from actors.consumer import Hopeless, RetryLater
+from actors.measures import Meter, Unmetered
 from actors.payments.contract import Intent, Stripe, StripeAway, StripeRefused, Wanted
 from actors.payments.news import NOT_MADE, Observation, of_intent, of_refund, of_refusal
+from actors.payments.quarantine import Quarantine
 from actors.telling import Telling
 from engine.domain.commands import ObserveRefund
 from engine.domain.ids import event_of_booking
@@ -56,9 +58,16 @@ def in_words_of_a_consumer() -> Iterator[None]:
 
 
 class Pursuit:
-    """Takes payments forward at Stripe, and tells the owners what came of it."""
+    """Takes payments forward at Stripe, and tells the owners what came of it.
 
-    def __init__(self, stripe: Stripe, telling: Telling, catalogue: Catalogue) -> None:
+    Attributes:
+        quarantine: takes what does not belong to its booking, from whoever finds it.
+    """
+
+    def __init__(
+        self, stripe: Stripe, telling: Telling, catalogue: Catalogue, meter: Meter | None = None
+    ) -> None:
+        self.quarantine = Quarantine(meter or Unmetered())
         self._stripe = stripe
         self._telling = telling
         self._catalogue = catalogue
@@ -106,7 +115,7 @@ class Pursuit:
         """Tell the owner of a booking what Stripe says of it. Raises as `pursue` does."""
         for outcome in await self._telling.tell(event_of_booking(booking_id), news):
             if isinstance(outcome, Refused):
-                log.critical("payment_quarantined", booking_id=booking_id, code=outcome.code)
+                self.quarantine.put(booking_id, outcome.code, outcome.subject)
                 raise Hopeless(f"{outcome.code}: {outcome.subject or booking_id}")
 
     async def _step(self, unsettled: UnsettledPayment) -> list[Observation]:

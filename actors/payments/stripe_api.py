@@ -29,6 +29,7 @@ from actors.payments.contract import (
 from actors.payments.limiter import Priority
 from actors.payments.objects import (
     KINDS,
+    MONEY_BACK,
     BadBody,
     Json,
     read_disputes,
@@ -194,6 +195,11 @@ class StripeApi:
     async def undelivered(self, created: int, after: str | None) -> tuple[list[Notice], bool]:
         """See `contract.Stripe`. Only events of kinds that say something to us."""
         params = {"created": {"gte": created}, "delivery_success": "false", "types": list(KINDS)}
+        return _read(read_notices, await self._list("events", _page(params, after)))
+
+    async def money_back(self, created: int, after: str | None) -> tuple[list[Notice], bool]:
+        """See `contract.Stripe`."""
+        params = {"created": {"gte": created}, "types": list(MONEY_BACK)}
         return _read(read_notices, await self._list("events", _page(params, after)))
 
     async def _list(self, what: str, params: dict[str, Any]) -> Answer:

@@ -1,6 +1,7 @@
 """`POST /payments/reconcile`: what Stripe knows and no webhook has told."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -58,6 +59,23 @@ async def test_money_that_went_back_unheard_is_found(shop: Shop) -> None:
     assert repair["booking_id"] == booking_id
     assert repair["after"].startswith("REFUNDED")
     assert await shop.stock(event_id) == (10, 0, 0)
+
+
+async def test_a_dispute_of_an_older_payment_is_found_without_any_webhook(shop: Shop) -> None:
+    booking_id, intent_id = await shop.bought(await shop.onsale.event())
+    await asyncio.sleep(1.01)  # Stripe counts whole seconds
+    since = int(time.time())
+    dispute = shop.sandbox.dispute(intent_id)
+
+    report = await shop.onsale.desk.reconcile(since)
+
+    assert (report.recent, report.notices, report.troubles) == (0, 0, [])
+    assert [(one.booking_id, one.reason) for one in report.repairs] == [
+        (booking_id, "Stripe says charge.dispute.created")
+    ]
+    shop.sandbox.close_dispute(dispute["id"], "lost")
+    await shop.onsale.desk.reconcile(since)
+    assert (await shop.booking(booking_id))["status"] == "REFUNDED"
 
 
 async def test_only_what_is_as_old_as_asked_for_is_looked_at(shop: Shop) -> None:

@@ -36,7 +36,12 @@ from engine.journal.memory_stream_store import MemoryStreamStore
 from engine.journal.memory_streams import MemoryStreams
 from engine.journal.stream_fields import stream_key
 from engine.journal.streams import StreamKind
-from engine.limits import STREAM_TRIM_SECONDS
+from engine.limits import (
+    HOLD_TTL_SECONDS_MAX,
+    PAYMENT_GRACE_MS,
+    RECONCILE_WIDE_EVERY_SECONDS,
+    STREAM_TRIM_SECONDS,
+)
 from tests.samples import entry, expired
 from tests.unit.actors.payments.given import INTENT, METADATA
 from tests.unit.actors.payments.sale import Desk
@@ -222,28 +227,56 @@ async def test_it_works_through_outages_of_stripe_and_store(clock: LoopClock) ->
     assert runs == [first, first, first, first, NOW + 3 * 60 - 900, NOW + 4 * 60 - 900]
 
 
-async def test_after_a_later_outage_it_looks_as_far_back_as_it_lasted(
-    clock: LoopClock,
-) -> None:
-    runs: list[int | None] = []
+async def looks(hours: float, fails: range = range(0)) -> list[int]:
+    """Let a desk work for so long; return from when on each run has looked.
 
-    class Failing:
-        async def run(self, since: int | None = None, *, again: bool) -> Report:
+    Args:
+        hours: how long.
+        fails: the runs that fail.
+    """
+    runs: list[int] = []
+
+    class Counting:
+        async def run(self, since: int, *, again: bool) -> Report:
             assert not again, "every minute each event that rests was woken"
             runs.append(since)
-            if 2 <= len(runs) < 62:
-                raise StripeAway("an hour's outage", 1.0)
+            if len(runs) - 1 in fails:
+                raise StripeAway("an outage", 1.0)
             return Report()
 
     it = counter(Desk())
-    it._reconciler = Failing()
+    it._reconciler = Counting()
     working = asyncio.create_task(it.work())
-    await asyncio.sleep(62.5 * desk_module.RECONCILE_EVERY_SECONDS)
+    await asyncio.sleep(hours * 3_600 + 1)
     working.cancel()
     await asyncio.wait([working])
+    return runs
 
-    assert runs[1:62] == [NOW - 900] * 61, "from the last success, however long ago"
-    assert runs[62] == NOW + 61 * 60 - 900
+
+async def test_after_a_later_outage_it_looks_as_far_back_as_it_lasted(clock: LoopClock) -> None:
+    runs = await looks(50 / 60, range(1, 41))
+
+    assert runs[1:42] == [NOW - 900] * 41, "from the last success, however long ago"
+    assert runs[42] == NOW + 41 * 60 - 900
+
+
+async def test_once_an_hour_it_looks_back_longer_than_any_hold_lasts(clock: LoopClock) -> None:
+    runs = await looks(2.5)
+
+    longest = HOLD_TTL_SECONDS_MAX + PAYMENT_GRACE_MS / 1_000
+    wide = [number for number in range(1, 150) if NOW + number * 60 - runs[number] > longest]
+    assert wide == [60, 120]
+    every = RECONCILE_WIDE_EVERY_SECONDS
+    assert NOW + 3_600 - runs[60] > longest + every, "each is looked at after it has ended"
+    assert runs[61] == NOW + 60 * 60 - 900
+
+
+async def test_a_look_from_further_back_that_fails_is_made_up_for(clock: LoopClock) -> None:
+    runs = await looks(1.2, range(60, 63))
+
+    assert runs[60] < NOW
+    assert runs[61:64] == [runs[60]] * 3
+    assert runs[64] == NOW + 63 * 60 - 900
 
 
 async def test_what_the_back_office_has_yet_to_read_is_kept_although_it_has_never_come() -> None:
