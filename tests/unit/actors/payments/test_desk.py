@@ -4,8 +4,10 @@ import asyncio
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from actors.contract import OwnerGone
+from actors.measures import BURIED, QUARANTINED
 from actors.payments import desk as desk_module
 from actors.payments.contract import (
     Declined,
@@ -45,6 +47,7 @@ from engine.limits import (
 from tests.samples import entry, expired
 from tests.unit.actors.payments.given import INTENT, METADATA
 from tests.unit.actors.payments.sale import Desk
+from tests.unit.actors.recording_meter import RecordingMeter
 from tests.unit.engine.domain.given import EVENT_ID, booking_id
 
 NOW = 1_800_000_000
@@ -115,6 +118,47 @@ async def test_a_payment_of_another_amount_is_declined() -> None:
     declined = await counter(desk).open(desk.unsettled())
     assert isinstance(declined, Declined)
     assert "payment_mismatch" in declined.code
+
+
+async def test_a_payment_put_aside_is_counted_once_whoever_finds_it() -> None:
+    desk, meter, streams = Desk(), RecordingMeter(), MemoryStreams(MemoryStreamStore())
+    it = PaymentDesk(desk.stripe, desk.owners, desk.catalogue, streams, meter)
+    intent_id = await desk.opened()
+    desk.stripe.pay(intent_id)
+    desk.stripe._change(intent_id, currency="USD")
+    for _ in range(2):
+        assert isinstance(await it.open(desk.unsettled()), Declined)  # the buyer asks again
+        assert len((await it.reconcile(0)).troubles) > 0
+    assert meter.count(QUARANTINED) == 1
+
+    working = asyncio.create_task(it.work())
+    metadata = {"booking": booking_id("ann"), "event": EVENT_ID, "customer": "ann"}
+    for number, currency in enumerate(("usd", "usd", "gbp")):
+        changes = {"id": intent_id, "amount": 9_000, "currency": currency, "metadata": metadata}
+        await it.take_in([notice("payment_intent.processing", number, **changes)])
+    await asyncio.sleep(5)
+    assert meter.count(BURIED, PAYMENTS_INBOX.name) == 3
+    assert meter.count(QUARANTINED) == 1, "the same was found by a webhook"
+
+    await it.take_in(
+        [notice("payment_intent.processing", 9, id="pi_other", amount=9_000, metadata=metadata)]
+    )
+    await asyncio.sleep(5)
+    assert meter.count(QUARANTINED) == 2
+    working.cancel()
+    await asyncio.wait([working])
+
+
+async def test_money_that_names_no_booking_is_counted() -> None:
+    desk, meter = Desk(), RecordingMeter()
+    it = PaymentDesk(
+        desk.stripe, desk.owners, desk.catalogue, MemoryStreams(MemoryStreamStore()), meter
+    )
+    intent = desk.stripe.pay(await desk.opened())
+    desk.stripe.intents["pi_9"] = replace(intent, intent_id="pi_9", booking_id="")
+    for _ in range(2):
+        await it.reconcile(0)
+    assert meter.count(QUARANTINED) == 1
 
 
 async def test_what_it_says_crosses_processes() -> None:
