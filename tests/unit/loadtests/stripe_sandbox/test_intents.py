@@ -319,6 +319,22 @@ def test_a_dispute(status, disputed):
     assert requests.told == ["charge.dispute.closed"]
     assert accounts(requests.books)["totals"]["disputed"] == disputed
     assert requests.refused(disputes.close_dispute, dispute["id"], "won").status == 400
+    assert requests.charge(paid)["disputed"], "whatever became of it"
+    if status == "won":
+        assert requests.refund(paid)["amount"] == 4500
+    else:
+        assert requests.refused(refunds.create, params, "").error["code"] == "charge_disputed"
+
+
+def test_a_part_of_a_charge_is_disputed():
+    requests = Requests()
+    paid = requests.paid()
+    charge_id = paid["latest_charge"]
+    for amount in (0, 4501):
+        refused = requests.refused(disputes.open_dispute, charge_id, "general", amount)
+        assert refused.error["param"] == "amount"
+    assert requests.do(disputes.open_dispute, charge_id, "general", 500)["amount"] == 500
+    assert accounts(requests.books)["totals"]["disputed"] == 500
 
 
 def test_the_accounts_add_up():
