@@ -46,7 +46,7 @@ def is_heard(facts: Return | ChargeFacts | DisputeFacts, booking: Booking | None
     if isinstance(facts, Return):
         return _is_refund_heard(facts, payment)
     if isinstance(facts, ChargeFacts):
-        return facts.refunded_minor <= payment.refunded_minor or payment.refunding
+        return facts.refunded_minor <= payment.refunded_minor
     known = payment.dispute(facts.dispute_id)
     return known == facts.status or known in DISPUTE_WON or known == DISPUTE_LOST
 

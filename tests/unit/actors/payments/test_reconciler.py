@@ -284,6 +284,19 @@ async def test_a_refund_that_bounces_weeks_later_is_found_without_any_webhook() 
     assert put.notices == []
 
 
+async def test_money_given_back_by_hand_is_found_while_a_refund_of_ours_is_under_way() -> None:
+    desk = Desk()
+    intent_id = await desk.paid()
+    forgotten(desk)
+    desk.stripe.patient = True
+    desk.refund(ga=1)
+    await desk.pursuit.handle(desk.effects())
+    desk.stripe.give_back(intent_id, 1_000)
+    await reconciling(desk).run(LATER, again=False)
+    payment = desk.booking().payment
+    assert (payment.refunding, payment.taken_minor, payment.refunded_minor) == (True, 1_000, 1_000)
+
+
 async def test_what_was_looked_at_wakes_nobody_again() -> None:
     desk = Desk()
     intent_id = await desk.paid()
