@@ -136,6 +136,11 @@ REPAIRS = Measure(
     Kind.COUNTER,
     "Bookings set right by a comparison with Stripe",
 )
+QUARANTINED = Measure(
+    "onsale_payments_quarantined_total",
+    Kind.COUNTER,
+    "Payments put aside because what Stripe says of them does not belong to their bookings",
+)
 
 # -- consumers, in the payment desk and the back office --------------------------------
 

@@ -133,6 +133,17 @@ RECONCILE_EVERY_SECONDS = 60.0
 #: that succeeded: longer than most holds last, so that a list of a hundred tells of what would
 #: else be asked one by one; and at the start as long as Stripe itself tries to deliver.
 RECONCILE_LOOK_BACK_SECONDS = 900
+#: How often that is done from further back, and from how far, seconds: longer than the longest
+#: hold, its grace and the pause until the next time, so that every payment is seen once more
+#: after it has ended. At 25 payments a second, without a pause, that is a minute of lists.
+RECONCILE_WIDE_EVERY_SECONDS = 3_600
+RECONCILE_WIDE_LOOK_BACK_SECONDS = 8_100
+#: Stripe's events of money that goes back are looked at from so long before the last time,
+#: seconds: an event may come into the list a while after it was made, and clocks differ.
+RECONCILE_EVENTS_OVERLAP_SECONDS = 300
+#: Stripe's events that a payment desk remembers to have taken in: those of 25 refunds a second,
+#: three for each, in the time above and a pause. One that is forgotten is looked at twice.
+RECONCILE_EVENTS_REMEMBERED_MAX = 50_000
 RECONCILE_FIRST_LOOK_BACK_SECONDS = 3 * 86_400
 #: A payment is given this long to report by itself, seconds, before Stripe is asked.
 RECONCILE_YOUNGER_SECONDS = 20
@@ -140,6 +151,9 @@ RECONCILE_YOUNGER_SECONDS = 20
 RECONCILE_AT_ONCE = 16
 #: Events whose owners are asked at once: one that rests is woken for it, which takes a second.
 RECONCILE_EVENTS_AT_ONCE = 8
+#: Payments in quarantine that a payment desk remembers to have counted: more than anybody
+#: would look at one by one.
+QUARANTINED_REMEMBERED_MAX = 10_000
 #: How often streams are rid of what every reader has finished, seconds.
 STREAM_TRIM_SECONDS = 60.0
 #: Bookings of a cancelled event seen to in one turn: about 5 ms.

@@ -141,9 +141,12 @@ class Sandbox:
         """End the processing of a payment now; return the intent."""
         return self.control("POST", f"payment_intents/{intent_id}/settle", {})
 
-    def dispute(self, intent_id: str, reason: str = "fraudulent") -> dict[str, Any]:
-        """Have the buyer ask the bank for the money; return the dispute."""
-        return self.control("POST", f"payment_intents/{intent_id}/dispute", {"reason": reason})
+    def dispute(
+        self, intent_id: str, reason: str = "fraudulent", amount: int | None = None
+    ) -> dict[str, Any]:
+        """Have the buyer ask the bank for the money, or so much of it; return the dispute."""
+        body = {"reason": reason, "amount": amount}
+        return self.control("POST", f"payment_intents/{intent_id}/dispute", body)
 
     def close_dispute(self, dispute_id: str, status: str) -> dict[str, Any]:
         """Decide a dispute: `won` or `lost`, seen from the merchant; return it."""

@@ -180,10 +180,10 @@ def _retry_after(answer: Answer, otherwise: float) -> float:
 
 
 def _error(answer: Answer) -> tuple[str, str]:
-    """Return code and message of a refusal. A bad key has no code of Stripe's."""
+    """Return code and message of a refusal; of a bad key, whatever Stripe's code says of it."""
     try:
         error = _bodies.decode(answer.body).error
     except msgspec.DecodeError:
         return f"status_{answer.status}", "no message"
-    otherwise = {401: "unauthorized", 403: "forbidden"}.get(answer.status, error.type)
-    return error.code or otherwise or f"status_{answer.status}", error.message or ""
+    key = {401: "unauthorized", 403: "forbidden"}.get(answer.status)
+    return key or error.code or error.type or f"status_{answer.status}", error.message or ""

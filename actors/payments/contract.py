@@ -156,8 +156,10 @@ class Notice(Struct, frozen=True):
 class Stripe(Protocol):
     """Stripe, seen through the product's needs.
 
-    Every call may raise StripeAway and StripeRefused. What changes something carries an
-    idempotency key of its own, a function of its arguments: it is carried out once.
+    Every call may raise StripeAway and StripeRefused. What would be done twice if it were asked
+    for twice (`create`, `refund`) carries an idempotency key that is a function of the booking:
+    it is carried out once, whoever asks. What cannot be done twice (`cancel`, `capture`)
+    carries one of its own for each call, the same for every attempt at it.
     """
 
     async def create(self, wanted: Wanted) -> Intent:
@@ -199,6 +201,13 @@ class Stripe(Protocol):
 
     async def undelivered(self, created: int, after: str | None) -> tuple[list[Notice], bool]:
         """Return a page of events since then whose webhooks were not delivered, newest first."""
+        ...
+
+    async def money_back(self, created: int, after: str | None) -> tuple[list[Notice], bool]:
+        """Return a page of events since then about refunds and disputes, newest first.
+
+        Whether or not a webhook was to tell of them, and however old their payments are.
+        """
         ...
 
 

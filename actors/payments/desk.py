@@ -39,6 +39,8 @@ from engine.limits import (
     RECONCILE_EVERY_SECONDS,
     RECONCILE_FIRST_LOOK_BACK_SECONDS,
     RECONCILE_LOOK_BACK_SECONDS,
+    RECONCILE_WIDE_EVERY_SECONDS,
+    RECONCILE_WIDE_LOOK_BACK_SECONDS,
     STREAM_TRIM_SECONDS,
 )
 
@@ -78,7 +80,7 @@ class PaymentDesk:
         self._stripe = stripe
         self._streams = streams
         telling = Telling(owners)
-        self._pursuit = Pursuit(stripe, telling, catalogue)
+        self._pursuit = Pursuit(stripe, telling, catalogue, self._meter)
         self._reconciler = Reconciler(stripe, self._pursuit, telling, catalogue, self.take_in)
         handler = Inbox(stripe, telling, self._pursuit)
         self._consumers = (
@@ -165,11 +167,16 @@ class PaymentDesk:
     async def _reconcile_now_and_then(self) -> None:
         # Whatever happened while Stripe could not be asked is looked at once it can.
         since = int(time.time()) - RECONCILE_FIRST_LOOK_BACK_SECONDS
+        wide_at = int(time.time()) + RECONCILE_WIDE_EVERY_SECONDS
         while True:
             began = int(time.time())
+            if began >= wide_at:
+                since = min(since, began - RECONCILE_WIDE_LOOK_BACK_SECONDS)
             try:
                 await self._reconcile(since, again=False)
                 since = began - RECONCILE_LOOK_BACK_SECONDS
+                if began >= wide_at:
+                    wide_at = began + RECONCILE_WIDE_EVERY_SECONDS
             except DeskGone as error:
                 log.warning("not_reconciled", error=str(error))
             await asyncio.sleep(RECONCILE_EVERY_SECONDS)

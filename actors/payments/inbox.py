@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import msgspec
-import structlog
 from msgspec.structs import replace
 
 from actors.consumer import Hopeless
@@ -15,8 +14,6 @@ from engine.domain.commands import ObserveCharge, ObserveDispute, ObserveRefund
 from engine.domain.ids import event_of_booking, is_booking_id
 from engine.domain.outcomes import Refused
 from engine.journal.streams import Delivery, Incoming
-
-log = structlog.get_logger(__name__)
 
 
 class Inbox:
@@ -40,7 +37,7 @@ class Inbox:
         by_event: dict[str, list[Observation]] = {}
         for observation in news:
             if not is_booking_id(observation.booking_id):
-                log.critical("payment_quarantined", booking_id=observation.booking_id)
+                self._pursuit.quarantine.put(observation.booking_id, "no_booking")
                 raise Hopeless(f"not the id of a booking: {observation.booking_id!r}")
             event_id = event_of_booking(observation.booking_id)
             by_event.setdefault(event_id, []).append(observation)
@@ -48,12 +45,8 @@ class Inbox:
             outcomes = await self._telling.tell(event_id, observations)
             for observation, outcome in zip(observations, outcomes, strict=True):
                 if isinstance(outcome, Refused):
-                    log.critical(
-                        "payment_quarantined",
-                        booking_id=observation.booking_id,
-                        code=outcome.code,
-                        subject=outcome.subject,
-                    )
+                    named = observation.booking_id
+                    self._pursuit.quarantine.put(named, outcome.code, outcome.subject)
                     raise Hopeless(f"{outcome.code}: {outcome.subject or observation.booking_id}")
                 if isinstance(observation, ObserveRefund) and observation.status in NOT_MADE:
                     code = observation.reason or observation.status

@@ -7,7 +7,14 @@ from collections.abc import Iterable
 
 import msgspec
 
-from actors.payments.contract import ChargeFacts, DisputeFacts, Intent, Return, WebhookEvent
+from actors.payments.contract import (
+    ChargeFacts,
+    DisputeFacts,
+    Intent,
+    Return,
+    Wanted,
+    WebhookEvent,
+)
 from engine.domain.commands import (
     ObserveCharge,
     ObserveDispute,
@@ -63,6 +70,22 @@ def of_intent(intent: Intent, refunds: Iterable[Return] | None = None) -> list[O
             )
         )
     return news
+
+
+def of_refusal(wanted: Wanted) -> list[Observation]:
+    """Return what it tells a booking that Stripe will never open its payment."""
+    return [
+        ObservePayment(
+            wanted.booking_id,
+            "",
+            "canceled",
+            wanted.amount_minor,
+            0,
+            wanted.currency,
+            wanted.customer,
+            event=wanted.event_id,
+        )
+    ]
 
 
 def _taken(booking_id: str, refunds: Iterable[Return]) -> int:

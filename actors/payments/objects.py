@@ -290,6 +290,9 @@ KINDS: dict[str, Callable[[Json, str], Intent | Return | ChargeFacts | DisputeFa
     "charge.dispute.closed": read_dispute,
 }
 
+#: Those that tell of money that goes back.
+MONEY_BACK = tuple(kind for kind in KINDS if not kind.startswith("payment_intent."))
+
 
 def read_event(body: Json) -> WebhookEvent:
     """Translate an event.

@@ -12,8 +12,10 @@ from contextlib import contextmanager
 import structlog
 
 from actors.consumer import Hopeless, RetryLater
+from actors.measures import Meter, Unmetered
 from actors.payments.contract import Intent, Stripe, StripeAway, StripeRefused, Wanted
-from actors.payments.news import NOT_MADE, Observation, of_intent, of_refund
+from actors.payments.news import NOT_MADE, Observation, of_intent, of_refund, of_refusal
+from actors.payments.quarantine import Quarantine
 from actors.telling import Telling
 from engine.domain.commands import ObserveRefund
 from engine.domain.ids import event_of_booking
@@ -56,9 +58,16 @@ def in_words_of_a_consumer() -> Iterator[None]:
 
 
 class Pursuit:
-    """Takes payments forward at Stripe, and tells the owners what came of it."""
+    """Takes payments forward at Stripe, and tells the owners what came of it.
 
-    def __init__(self, stripe: Stripe, telling: Telling, catalogue: Catalogue) -> None:
+    Attributes:
+        quarantine: takes what does not belong to its booking, from whoever finds it.
+    """
+
+    def __init__(
+        self, stripe: Stripe, telling: Telling, catalogue: Catalogue, meter: Meter | None = None
+    ) -> None:
+        self.quarantine = Quarantine(meter or Unmetered())
         self._stripe = stripe
         self._telling = telling
         self._catalogue = catalogue
@@ -106,7 +115,7 @@ class Pursuit:
         """Tell the owner of a booking what Stripe says of it. Raises as `pursue` does."""
         for outcome in await self._telling.tell(event_of_booking(booking_id), news):
             if isinstance(outcome, Refused):
-                log.critical("payment_quarantined", booking_id=booking_id, code=outcome.code)
+                self.quarantine.put(booking_id, outcome.code, outcome.subject)
                 raise Hopeless(f"{outcome.code}: {outcome.subject or booking_id}")
 
     async def _step(self, unsettled: UnsettledPayment) -> list[Observation]:
@@ -120,7 +129,15 @@ class Pursuit:
         intent_id = payment.intent_id
         if not intent_id:
             # The answer to the call that opened it was lost: the same call finds it.
-            intent_id = (await self.open(unsettled)).intent_id
+            try:
+                intent_id = (await self.open(unsettled)).intent_id
+            except StripeRefused as error:
+                if error.is_ours or payment.state is not PaymentState.CLOSING:
+                    raise
+                # What Stripe will not open takes no money: nobody was given its secret.
+                booking_id = unsettled.booking_id
+                log.warning("payment_never_opened", booking_id=booking_id, code=error.code)
+                return of_refusal(await self._wanted(unsettled))
         if payment.state is PaymentState.CLOSING:
             return of_intent(await self._stripe.cancel(intent_id))
         if payment.state is PaymentState.AUTHORISED:
@@ -133,21 +150,22 @@ class Pursuit:
         Raises:
             StripeAway, StripeRefused, Unavailable.
         """
+        return await self._stripe.create(await self._wanted(unsettled))
+
+    async def _wanted(self, unsettled: UnsettledPayment) -> Wanted:
         booking_id, payment = unsettled.booking_id, unsettled.payment
         event_id = event_of_booking(booking_id)
         document = await self._catalogue.event(event_id)
         if document is None:
             raise Hopeless(f"there is no event {event_id}")
         event = document.event
-        return await self._stripe.create(
-            Wanted(
-                booking_id,
-                event_id,
-                unsettled.customer,
-                payment.amount_minor,
-                event.currency,
-                manual_capture=event.capture_method == "manual",
-            )
+        return Wanted(
+            booking_id,
+            event_id,
+            unsettled.customer,
+            payment.amount_minor,
+            event.currency,
+            manual_capture=event.capture_method == "manual",
         )
 
     async def _seen(self, intent_id: str) -> list[Observation]:

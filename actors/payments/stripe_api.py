@@ -2,6 +2,8 @@
 
 What would be done twice if it were asked for twice has a key that depends on the booking
 alone: whoever takes over from a process that died asks for the same thing, and gets it.
+What cannot be done twice, to cancel and to capture, has a key of its own for each call, so that
+attempts whose answer was lost are one, and no call is answered with what was true before.
 Stripe forgets a key after a day, and remembers failures of its own (500), too: what may have
 been done under such a key is looked for first, and only then asked for under another.
 """
@@ -10,6 +12,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 from actors.payments.calling import Call, Caller, KeySpent
 from actors.payments.connections import AGAIN_SECONDS, Answer
@@ -29,6 +32,7 @@ from actors.payments.contract import (
 from actors.payments.limiter import Priority
 from actors.payments.objects import (
     KINDS,
+    MONEY_BACK,
     BadBody,
     Json,
     read_disputes,
@@ -45,6 +49,8 @@ PAGE_MAX = 100
 #: pause before the next one doubles: the last is reached after three quarters of an hour in
 #: which Stripe has failed, for a refund after eight hours.
 KEYS_MAX = 10
+#: The same for what cannot be done twice: whoever asked comes back with another key.
+MOVE_KEYS_MAX = 2
 #: How far back, and on how many pages, a payment is looked for that Stripe may have opened
 #: before it failed, seconds. It is looked for right after the failure; one that is overlooked
 #: costs nothing, because nobody can pay it without its secret, and reconciliation closes it.
@@ -73,6 +79,7 @@ class StripeApi:
         create_doubt_seconds: how long after a failure of Stripe's own a payment is not
             asked for under a third key.
         refund_doubt_seconds: the same for a refund, and its second key.
+        attempt: returns names that no call of any process has had, for keys.
     """
 
     def __init__(
@@ -81,8 +88,10 @@ class StripeApi:
         now_s: Callable[[], float],
         create_doubt_seconds: float = CREATE_DOUBT_SECONDS,
         refund_doubt_seconds: float = REFUND_DOUBT_SECONDS,
+        attempt: Callable[[], str] = lambda: uuid4().hex,
     ) -> None:
         self._caller = caller
+        self._attempt = attempt
         self._now_s = now_s
         self._create_doubt_seconds = create_doubt_seconds
         self._refund_doubt_seconds = refund_doubt_seconds
@@ -196,6 +205,11 @@ class StripeApi:
         params = {"created": {"gte": created}, "delivery_success": "false", "types": list(KINDS)}
         return _read(read_notices, await self._list("events", _page(params, after)))
 
+    async def money_back(self, created: int, after: str | None) -> tuple[list[Notice], bool]:
+        """See `contract.Stripe`."""
+        params = {"created": {"gte": created}, "types": list(MONEY_BACK)}
+        return _read(read_notices, await self._list("events", _page(params, after)))
+
     async def _list(self, what: str, params: dict[str, Any]) -> Answer:
         call = Call(f"{what}.list", Priority.OWED, "get", f"/v1/{what}", params)
         return await self._caller.call(call)
@@ -203,17 +217,23 @@ class StripeApi:
     async def _move(self, intent_id: str, step: str, priority: Priority) -> Intent:
         """Take a payment a step further, or return it as it is if that cannot be done.
 
-        A second time does no harm and is refused. So each attempt has a key of its own, and
-        is never answered with what was true before.
+        Stripe remembers for a day what it has answered to a key, refusals as well: a payment
+        that could not be closed while a bank was at it may have to be closed later. So no key
+        is a function of the payment alone.
         """
         path = f"{_path(intent_id)}/{step}"
-        call = Call(f"payment_intents.{step}", priority, "post", path, _WITH_CHARGE)
-        try:
-            return _read(read_intent, await self._caller.call(call))
-        except StripeRefused as refused:
-            if refused.code != "payment_intent_unexpected_state":
-                raise
-        return await self.retrieve(intent_id)
+        for _ in range(MOVE_KEYS_MAX):
+            key = f"{intent_id}:{step}:{self._attempt()}"
+            call = Call(f"payment_intents.{step}", priority, "post", path, _WITH_CHARGE, key)
+            try:
+                return _read(read_intent, await self._caller.call(call))
+            except KeySpent:
+                continue  # it failed: to ask again under another key does no harm
+            except StripeRefused as refused:
+                if refused.code != "payment_intent_unexpected_state":
+                    raise
+            return await self.retrieve(intent_id)
+        raise StripeAway("fails each time", AGAIN_SECONDS)
 
     async def _opened_lately(self, booking_id: str) -> Intent | None:
         """Return the newest payment that was opened for a booking a short while ago."""

@@ -119,6 +119,7 @@ class ObservePayment(Struct, frozen=True, array_like=True, gc=False, tag="paymen
     """Take note of what Stripe says of a PaymentIntent, whoever brings the news.
 
     `status` is Stripe's; `failure` names the last failed attempt, '' if it did not fail.
+    `intent_id` is '' where Stripe will never open one: `status` is "canceled" then.
     `event` is the one that Stripe's object names, '' if none; None in news that were kept
     before that was noted.
     """

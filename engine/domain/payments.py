@@ -34,14 +34,7 @@ from engine.domain.state import EventState
 from engine.limits import PAYMENT_OPENING_MS, UNSETTLED_PAGE
 
 #: States of a payment to which Stripe has nothing more to add, whatever it says of it.
-_OVER = frozenset(
-    {
-        PaymentState.CLOSED,
-        PaymentState.CAPTURED,
-        PaymentState.RETURNING,
-        PaymentState.RETURNED,
-    }
-)
+_OVER = frozenset({PaymentState.CAPTURED, PaymentState.RETURNING, PaymentState.RETURNED})
 
 
 def open_payment(state: EventState, command: OpenPayment, now_ms: int) -> Decision:
@@ -83,12 +76,10 @@ def observe(state: EventState, command: ObservePayment, now_ms: int) -> Decision
     wrong = _mismatch(state, booking, command)
     if payment is None or wrong is not None:
         return refused(Refusal.PAYMENT_MISMATCH, wrong)
-    if payment.state in _OVER and not (
-        payment.state is PaymentState.CLOSED and command.status == "succeeded"
-    ):
+    if _is_no_matter(payment, command):
         return DONE, ()
     records: list[Record] = []
-    if not payment.intent_id:
+    if not payment.intent_id and command.intent_id:
         until_ms = _opened_until_ms(booking, payment, now_ms)
         records.append(IntentOpened(booking.booking_id, command.intent_id, until_ms))
     if command.status == "succeeded":
@@ -101,6 +92,15 @@ def observe(state: EventState, command: ObservePayment, now_ms: int) -> Decision
     elif command.status == "requires_payment_method" and command.failure:
         records.extend(_failed(state, booking, payment, command.failure, now_ms))
     return DONE, tuple(records)
+
+
+def _is_no_matter(payment: Payment, command: ObservePayment) -> bool:
+    """Tell whether news is not for this payment to heed any more."""
+    if payment.intent_id and not command.intent_id:
+        return True  # it was opened after all: what becomes of it is for its intent to say
+    if payment.state is PaymentState.CLOSED:
+        return command.status != "succeeded"
+    return payment.state in _OVER
 
 
 def _opened_until_ms(booking: Booking, payment: Payment, now_ms: int) -> int:
@@ -117,7 +117,7 @@ def _opened_until_ms(booking: Booking, payment: Payment, now_ms: int) -> int:
 def _mismatch(state: EventState, booking: Booking, command: ObservePayment) -> str | None:
     """Return what of the news does not belong to the booking, None if everything does."""
     payment = booking.payment
-    if payment is None or payment.intent_id not in ("", command.intent_id):
+    if payment is None or (payment.intent_id and command.intent_id not in ("", payment.intent_id)):
         return "intent"
     if command.customer != booking.customer:
         return "customer"

@@ -15,7 +15,7 @@ whoever tests:
     POST   /_sandbox/payment_intents/{id}/pay           {"payment_method": "pm_card_visa"}
     POST   /_sandbox/payment_intents/{id}/authenticate  {"outcome": "succeed" | "fail"}
     POST   /_sandbox/payment_intents/{id}/settle        {}: processing ends now
-    POST   /_sandbox/payment_intents/{id}/dispute       {"reason": "fraudulent"}
+    POST   /_sandbox/payment_intents/{id}/dispute       {"reason": "fraudulent", "amount": 500}
     POST   /_sandbox/disputes/{id}/close                {"status": "won" | "lost"}
     POST   /_sandbox/refunds/{id}/settle                {"status": "succeeded" | "failed"}
     POST   /_sandbox/events/{id}/resend                 {"copies": 1}

@@ -1,5 +1,8 @@
 """Stripe's test payment methods: what each of them does."""
 
+import os
+import re
+
 from msgspec import Struct
 
 from loadtests.stripe_sandbox.errors import refused
@@ -70,6 +73,10 @@ CARDS: dict[str, Card] = {
     **{f"pm_card_visa_{name}": card for name, card in _CARDS.items() if card.code},
 }
 
+_BY_LAST4 = {card.last4: card for card in CARDS.values()}
+#: What `used` makes: the digits tell the card.
+_USED = re.compile(r"pm_(\d{4})[0-9a-f]{24}")
+
 MESSAGES = {
     "card_declined": "Your card was declined.",
     "insufficient_funds": "Your card has insufficient funds.",
@@ -80,13 +87,27 @@ MESSAGES = {
 }
 
 
-def card(payment_method: str) -> Card:
-    """Return a test card by its name.
+def used(payment_method: str) -> str:
+    """Return the id of the payment method that a test card becomes by its use.
+
+    Each use makes a new one, as with Stripe; one that was made before stays what it is.
 
     Raises:
         StripeError: there is no such payment method.
     """
-    found = CARDS.get(payment_method)
+    found = card(payment_method)
+    known = payment_method not in CARDS
+    return payment_method if known else f"pm_{found.last4}{os.urandom(12).hex()}"
+
+
+def card(payment_method: str) -> Card:
+    """Return a test card by its name, or by the id of a payment method that was made of it.
+
+    Raises:
+        StripeError: there is no such payment method.
+    """
+    made = _USED.fullmatch(payment_method)
+    found = CARDS.get(payment_method) if made is None else _BY_LAST4.get(made[1])
     if found is None:
         message = f"No such PaymentMethod: '{payment_method}'"
         raise refused(message, "resource_missing", "payment_method")

@@ -54,9 +54,10 @@ class Nothing(Struct, forbid_unknown_fields=True):
 
 
 class OpenDispute(Struct, forbid_unknown_fields=True):
-    """Why the buyer wants the money back."""
+    """Why the buyer wants the money back, and how much of it, in minor units; None: all."""
 
     reason: str = "general"
+    amount: int | None = None
 
 
 class CloseDispute(Struct, forbid_unknown_fields=True):
@@ -89,7 +90,7 @@ def _dispute(change: Change, params: OpenDispute, intent_id: str) -> Object:
     intent = change.get("payment_intent", intent_id, "intent")
     if intent["latest_charge"] is None:
         raise refused(f"Nothing was charged for {intent_id}.")
-    return disputes.open_dispute(change, intent["latest_charge"], params.reason)
+    return disputes.open_dispute(change, intent["latest_charge"], params.reason, params.amount)
 
 
 _ACTIONS = [

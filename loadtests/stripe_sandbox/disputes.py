@@ -22,19 +22,32 @@ def list_(change: Change, params: OfIntentList, _: str) -> Object:
     return change.books["dispute"].page(params, "/v1/disputes", wanted, params.payment_intent)
 
 
-def open_dispute(change: Change, charge_id: str, reason: str) -> Object:
-    """Dispute a whole charge.
+def open_dispute(change: Change, charge_id: str, reason: str, amount: int | None = None) -> Object:
+    """Dispute a charge, or so much of it.
 
     Raises:
-        StripeError: it was not captured, or is disputed already.
+        StripeError: it was not captured, not as much, or is disputed already.
     """
     charge = change.get("charge", charge_id)
     if not charge["captured"] or charge["disputed"]:
         raise refused(f"Charge {charge_id} cannot be disputed.", "charge_disputed")
+    captured = charge["amount_captured"]
+    amount = captured if amount is None else amount
+    if not 0 < amount <= captured:
+        raise refused(f"Charge {charge_id} has no {amount} to dispute.", param="amount")
     change.put(charge, disputed=True)
-    dispute = change.put(new_dispute(change.now, charge, reason))
+    dispute = change.put(new_dispute(change.now, charge, reason, amount))
     change.emit("charge.dispute.created", dispute)
     return dispute
+
+
+def is_disputed(change: Change, charge: Object) -> bool:
+    """Tell whether the bank has the money of a charge: a dispute is open, or was lost.
+
+    The charge itself stays disputed for ever.
+    """
+    of_intent = change.books["dispute"].of_intent(charge["payment_intent"])
+    return any(one["charge"] == charge["id"] and one["status"] != "won" for one in of_intent)
 
 
 def close_dispute(change: Change, dispute_id: str, status: Literal["won", "lost"]) -> Object:

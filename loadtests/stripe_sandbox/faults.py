@@ -18,6 +18,7 @@ Kind = Literal[
     "outage",
     "webhook_duplicate",
     "webhook_delay",
+    "webhook_reorder",
     "webhook_drop",
 ]
 Seconds = Annotated[float, Meta(ge=0)]
@@ -41,6 +42,8 @@ class Fault(Struct, frozen=True, forbid_unknown_fields=True):
             - `webhook_duplicate`: sent `copies` times more.
             - `webhook_delay`: the first attempt comes `seconds_min` to `seconds_max` late,
               so that later events overtake it.
+            - `webhook_reorder`: held until the next one has arrived at the same endpoint, so that
+              the two change places; for `seconds` if none comes.
             - `webhook_drop`: never sent.
         only: the operations ("payment_intents.create"), or for webhooks the event types,
             that it strikes; `*` stands for anything.

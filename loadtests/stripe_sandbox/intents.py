@@ -4,7 +4,7 @@ import msgspec
 
 from loadtests.stripe_sandbox import objects
 from loadtests.stripe_sandbox.books import Change
-from loadtests.stripe_sandbox.cards import MESSAGES, Card, card
+from loadtests.stripe_sandbox.cards import MESSAGES, Card, card, used
 from loadtests.stripe_sandbox.disputes import open_dispute
 from loadtests.stripe_sandbox.errors import Object, StripeError, refused, unexpected_state
 from loadtests.stripe_sandbox.params import (
@@ -52,7 +52,7 @@ def create(change: Change, params: IntentCreate, _: str) -> Object:
         automatic = params.automatic_payment_methods or AutomaticPaymentMethods(enabled=True)
         fields["automatic_payment_methods"] = msgspec.to_builtins(automatic)
     if params.payment_method is not None:
-        card(params.payment_method)
+        fields["payment_method"] = used(params.payment_method)
         fields["status"] = "requires_confirmation"
     intent = change.put(objects.new_intent(change.now, fields))
     change.emit("payment_intent.created", intent)
@@ -97,7 +97,7 @@ def update(change: Change, params: IntentUpdate, intent_id: str) -> Object:
     if params.capture_method is not None:
         fields["capture_method"] = params.capture_method
     if fields.get("payment_method"):
-        card(fields["payment_method"])
+        fields["payment_method"] = used(fields["payment_method"])
         fields["status"] = "requires_confirmation"
     metadata = merged(intent["metadata"], params.metadata)
     return change.put(intent, **fields, currency=currency, metadata=metadata)
@@ -125,7 +125,7 @@ def confirm(change: Change, params: IntentConfirm, intent_id: str) -> Object:
             " confirm it again directly with a payment method or ConfirmationToken."
         )
         raise unexpected_state(intent, message)
-    paying = card(name)
+    paying, name = card(name), used(name)
     intent = change.put(intent, payment_method=name, last_payment_error=None, next_action=None)
     if paying.authenticates and (params.off_session or params.error_on_requires_action):
         intent = _decline(change, intent, paying, "authentication_required")

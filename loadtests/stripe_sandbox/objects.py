@@ -238,11 +238,11 @@ def new_refund(now: int, charge: Object, fields: Object) -> Object:
     }
 
 
-def new_dispute(now: int, charge: Object, reason: str) -> Object:
-    """Return a dispute about a whole charge that waits for an answer."""
+def new_dispute(now: int, charge: Object, reason: str, amount: int) -> Object:
+    """Return a dispute about so much of a charge that waits for an answer."""
     card = charge["payment_method_details"]["card"]
     return {
-        "amount": charge["amount_captured"],
+        "amount": amount,
         "balance_transactions": [],
         "charge": charge["id"],
         "created": now,

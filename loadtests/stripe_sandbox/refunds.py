@@ -3,6 +3,7 @@
 from loadtests.stripe_sandbox import objects
 from loadtests.stripe_sandbox.books import Books, Change
 from loadtests.stripe_sandbox.cards import card
+from loadtests.stripe_sandbox.disputes import is_disputed
 from loadtests.stripe_sandbox.errors import Object, refused
 from loadtests.stripe_sandbox.intents import merged
 from loadtests.stripe_sandbox.params import OfIntentList, Params, RefundCreate
@@ -44,7 +45,7 @@ def create(change: Change, params: RefundCreate, _: str) -> Object:
     if left <= 0:
         message = f"Charge {charge['id']} has already been refunded."
         raise refused(message, "charge_already_refunded")
-    if charge["disputed"]:
+    if is_disputed(change, charge):
         message = f"Charge {charge['id']} has been charged back; cannot issue a refund."
         raise refused(message, "charge_disputed")
     amount = left if params.amount is None else params.amount

@@ -9,11 +9,13 @@ from msgspec import Struct
 from loadtests.signature import sign
 from loadtests.stripe_sandbox.books import Books, Delivery
 from loadtests.stripe_sandbox.errors import Object
-from loadtests.stripe_sandbox.faults import Faults
+from loadtests.stripe_sandbox.faults import Faults, Kind
 from loadtests.stripe_sandbox.post import Connection
 
 #: Requests to all endpoints that are under way at once.
 _CONNECTIONS = 32
+#: How long a webhook waits for its neighbour to overtake it, unless the fault says, seconds.
+_REORDER_SECONDS = 2.0
 #: How often it looks whether an outage is over, seconds.
 _OUTAGE_POLL_SECONDS = 0.05
 
@@ -60,6 +62,7 @@ class Courier:
         self._clock = clock
         self._patience = patience
         self._queue: asyncio.Queue[Errand] = asyncio.Queue()
+        self._held: dict[str, list[Errand]] = {}
         self._workers: list[asyncio.Task[None]] = []
         self._encode = msgspec.json.Encoder().encode
 
@@ -81,16 +84,21 @@ class Courier:
         for delivery in deliveries:
             event = self._books["event"].get(delivery.event)
             assert event is not None
-            strikes = self._faults.draw(
-                event["type"], "webhook_drop", "webhook_delay", "webhook_duplicate"
-            )
+            kinds: list[Kind] = ["webhook_drop", "webhook_delay", "webhook_duplicate"]
+            if not self._held.get(delivery.endpoint):  # else this is the neighbour
+                kinds.append("webhook_reorder")
+            strikes = self._faults.draw(event["type"], *kinds)
             if "webhook_drop" in strikes:
                 self._books.gave_up(delivery)
                 continue
             delay = strikes["webhook_delay"].wait if "webhook_delay" in strikes else 0.0
             duplicate = strikes.get("webhook_duplicate")
             for _ in range(1 if duplicate is None else 1 + duplicate.fault.copies):
-                self._later(delay, self._errand(delivery))
+                errand = self._errand(delivery)
+                if reorder := strikes.get("webhook_reorder"):
+                    self._hold(errand, reorder.fault.seconds)
+                else:
+                    self._later(delay, errand)
 
     def send_again(self, event_id: str, copies: int = 1) -> None:
         """Take an event to all its endpoints again, whatever became of it before."""
@@ -102,6 +110,21 @@ class Courier:
     def _errand(self, delivery: Delivery) -> Errand:
         until = asyncio.get_running_loop().time() + self._patience.total
         return Errand(delivery, self._patience.first, until)
+
+    def _hold(self, errand: Errand, seconds: float | None) -> None:
+        """Keep an errand until another one of its endpoint is done, or for so long."""
+        endpoint = errand.delivery.endpoint
+        self._held.setdefault(endpoint, []).append(errand)
+        wait = _REORDER_SECONDS if seconds is None else seconds
+        asyncio.get_running_loop().call_later(wait, self._let_go, endpoint, [errand])
+
+    def _let_go(self, endpoint: str, errands: Iterable[Errand]) -> None:
+        """Send what was held, as far as it is held still."""
+        held = self._held.get(endpoint, [])
+        for errand in list(errands):
+            if errand in held:
+                held.remove(errand)
+                self._queue.put_nowait(errand)
 
     def _later(self, seconds: float, errand: Errand) -> None:
         if seconds:
@@ -119,6 +142,8 @@ class Courier:
                     await asyncio.sleep(_OUTAGE_POLL_SECONDS)
                 if await self._deliver(errand.delivery, connection):
                     self._books.delivered(errand.delivery)
+                    endpoint = errand.delivery.endpoint
+                    self._let_go(endpoint, self._held.get(endpoint, ()))
                 elif loop.time() + errand.pause < errand.until:
                     self._later(errand.pause, errand)
                     errand.pause = min(2 * errand.pause, self._patience.longest)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from actors.payments import stripe_api
 from actors.payments.contract import Stripe, StripeAway, StripeRefused, Wanted
+from actors.payments.webhooks import read
 from tests.paying import account
 from tests.stripe_sandbox import Refused, Sandbox, running_sandbox
 from tests.unit.actors.payments.fake_stripe import PAGE, FakeStripe
@@ -174,6 +175,27 @@ async def test_what_was_opened_is_listed_page_by_page(world: Account) -> None:
     assert [one.intent_id for one in first + rest] == ids[::-1]
     assert await world.stripe.opened_since(first[0].created + 1, None) == ([], False)
     assert await world.stripe.undelivered(0, None) == ([], False)
+
+
+async def test_money_that_goes_back_is_told_of_without_any_webhook(world: Account) -> None:
+    intent_id = await world.paid()
+    assert await world.stripe.money_back(0, None) == ([], False)
+    made = await world.stripe.refund("bk_1", "evt_2", intent_id, 1_000, 1)
+    other_id = await world.paid(replace(WANTED, booking_id="bk_2"))
+    world.world.dispute(other_id)
+
+    told, after, more = [], None, True
+    while more:
+        page, more = await world.stripe.money_back(0, after)
+        assert len(page) <= PAGE
+        told += page
+        after = page[-1].event_id
+
+    facts = [read(notice.body).facts for notice in told]
+    assert made in facts
+    (dispute,) = await world.stripe.disputes(other_id)
+    assert facts[0] == dispute, "newest first"
+    assert await world.stripe.money_back(told[0].created + 1, None) == ([], False)
 
 
 async def test_what_is_not_there_is_refused(world: Account) -> None:

@@ -79,6 +79,21 @@ async def test_a_bank_that_wants_to_know_its_customer(shop: Shop, outcome: str) 
     assert await shop.put_aside() == []
 
 
+async def test_a_bank_that_does_not_know_its_customer_three_times_is_enough(shop: Shop) -> None:
+    """No charge tells these failures apart: each try is with a payment method of its own."""
+    event_id = await shop.onsale.event(capacity=10, payment_attempts_max=3)
+    booking_id = await shop.held(event_id)
+    intent_id = await shop.opened(booking_id)
+    for attempt in (1, 2, 3):
+        shop.sandbox.pay(intent_id, "pm_card_threeDSecure2Required")
+        shop.sandbox.authenticate(intent_id, "fail")
+        await shop.deliver()
+        await shop.until(booking_id, "CANCELLED" if attempt == 3 else "PAYMENT_FAILED")
+    await shop.settled()
+    assert shop.sandbox.books()["intents"][0]["status"] == "canceled"
+    assert await shop.stock(event_id) == (10, 0, 0)
+
+
 async def test_a_payment_that_takes_its_time(shop: Shop) -> None:
     booking_id = await shop.held(await shop.onsale.event())
     intent_id = await shop.opened(booking_id)

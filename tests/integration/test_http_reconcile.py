@@ -1,6 +1,7 @@
 """`POST /payments/reconcile`: what Stripe knows and no webhook has told."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -60,6 +61,23 @@ async def test_money_that_went_back_unheard_is_found(shop: Shop) -> None:
     assert await shop.stock(event_id) == (10, 0, 0)
 
 
+async def test_a_dispute_of_an_older_payment_is_found_without_any_webhook(shop: Shop) -> None:
+    booking_id, intent_id = await shop.bought(await shop.onsale.event())
+    await asyncio.sleep(1.01)  # Stripe counts whole seconds
+    since = int(time.time())
+    dispute = shop.sandbox.dispute(intent_id)
+
+    report = await shop.onsale.desk.reconcile(since)
+
+    assert (report.recent, report.notices, report.troubles) == (0, 0, [])
+    assert [(one.booking_id, one.reason) for one in report.repairs] == [
+        (booking_id, "Stripe says charge.dispute.created")
+    ]
+    shop.sandbox.close_dispute(dispute["id"], "lost")
+    await shop.onsale.desk.reconcile(since)
+    assert (await shop.booking(booking_id))["status"] == "REFUNDED"
+
+
 async def test_only_what_is_as_old_as_asked_for_is_looked_at(shop: Shop) -> None:
     await shop.confirmed(await shop.onsale.event())
     assert (await reconciled(shop, since_hours=1))["recent"] == 1
@@ -96,6 +114,27 @@ async def test_money_of_no_booking_is_reported(shop: Shop) -> None:
     assert report["troubles"] == [f"{booking_id}: payment_mismatch: intent"]
     assert report["repairs"] == []
     assert (await shop.booking(booking_id))["status"] == "PAYMENT_PENDING"
+
+
+async def test_a_payment_that_stripe_never_opens_ends_with_its_hold(shop: Shop) -> None:
+    """Stripe takes nothing below half a euro: nobody can ever pay for this ticket."""
+    event_id = await shop.onsale.event(capacity=10, price=10)
+    booking_id = await shop.held(event_id)
+    answer = await shop.pay(booking_id)
+    assert (answer.status_code, answer.json()["code"]) == (409, "payment_refused")
+
+    shop.onsale.owners.ahead_ms += 601_000
+    await shop.until(booking_id, "EXPIRED")
+
+    assert await shop.put_aside() == []
+    assert await reconciled(shop) == {
+        "notices": 0,
+        "unsettled": 0,
+        "recent": 0,
+        "repairs": [],
+        "troubles": [],
+    }
+    assert await shop.stock(event_id) == (10, 0, 0)
 
 
 async def test_while_stripe_is_away_nothing_can_be_compared(shop: Shop) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from actors.payments import calling, connections, stripe_api
 from actors.payments.breaker import Breaker
@@ -25,7 +27,7 @@ from actors.payments.contract import (
 from actors.payments.limiter import Limiter
 from actors.payments.stripe_api import StripeApi
 from actors.payments.webhooks import read
-from tests.stripe_sandbox import API_KEY, Sandbox, running_sandbox
+from tests.stripe_sandbox import API_KEY, Sandbox, ask, running_sandbox
 
 WANTED = Wanted("bk_1", "evt_2", "u_3", 4500, "EUR")
 CREATE = "payment_intents.create"
@@ -61,12 +63,13 @@ async def connecting(
     breaker: Breaker | None = None,
     create_doubt_seconds: float = 0.0,
     refund_doubt_seconds: float = 0.0,
+    attempt: Callable[[], str] = lambda: uuid4().hex,
 ) -> AsyncIterator[StripeApi]:
     line = Connections(key, sandbox.url)
     limiter = Limiter(account_per_second=1_000, endpoint_per_second=1_000)
     caller = Caller(line, limiter, breaker or Breaker(time.monotonic))
     try:
-        yield StripeApi(caller, time.time, create_doubt_seconds, refund_doubt_seconds)
+        yield StripeApi(caller, time.time, create_doubt_seconds, refund_doubt_seconds, attempt)
     finally:
         await line.close()
 
@@ -238,6 +241,57 @@ async def test_trouble_does_not_stick(api, sandbox, kind, step, status):
     found = await getattr(api, step)(intent.intent_id)
     assert (found.status, found.refunded_minor) == (status, 0)
     assert (await getattr(api, step)(intent.intent_id)).status == status
+
+
+def keys(sandbox: Sandbox, kind: str) -> list[str]:
+    """Return the keys under which events of a kind were brought about, oldest first."""
+    headers = {"authorization": f"Bearer {API_KEY}"}
+    _, page = ask(f"{sandbox.url}/v1/events?type={kind}&limit=100", headers)
+    return [event["request"]["idempotency_key"] for event in page["data"][::-1]]
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [("cancel", "payment_intent.canceled"), ("capture", "payment_intent.succeeded")],
+)
+async def test_an_attempt_whose_answer_was_lost_is_made_under_the_same_key(
+    api, sandbox, step, kind
+):
+    intent_id = (await api.create(replace(WANTED, manual_capture=True))).intent_id
+    sandbox.pay(intent_id)
+    operation = f"payment_intents.{step}"
+    sandbox.faults(
+        failing("timeout_after_commit", operation, seconds=0.0),
+        failing("server_error_before_commit", "payment_intents.retrieve", None),
+    )
+    done = await getattr(api, step)(intent_id)
+    assert done.status in ("canceled", "succeeded"), "told without another look"
+    (key,) = keys(sandbox, kind)
+    assert key.startswith(f"{intent_id}:{step}:")
+
+
+async def test_a_refusal_that_stripe_remembers_keeps_no_later_attempt_from_its_end(api, sandbox):
+    intent_id = (await api.create(replace(WANTED, manual_capture=True))).intent_id
+    assert (await api.capture(intent_id)).status == "requires_payment_method"
+    sandbox.pay(intent_id)
+    assert (await api.capture(intent_id)).status == "succeeded"
+    async with connecting(sandbox) as successor:
+        assert (await successor.cancel(intent_id)).status == "succeeded"
+
+
+async def test_no_two_attempts_share_a_key(sandbox):
+    sandbox.reset()
+    names = iter("abcd")
+    async with connecting(sandbox, attempt=lambda: next(names)) as api:
+        made = [await api.create(replace(WANTED, booking_id=f"bk_{one}")) for one in range(2)]
+        sandbox.faults(failing("server_error_before_commit", "payment_intents.cancel"))
+        for intent in made:
+            await api.cancel(intent.intent_id)
+    first, second = (intent.intent_id for intent in made)
+    assert keys(sandbox, "payment_intent.canceled") == [
+        f"{first}:cancel:b",
+        f"{second}:cancel:c",
+    ]
 
 
 async def test_what_nobody_has_paid_cannot_be_captured(api):

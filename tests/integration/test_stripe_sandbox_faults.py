@@ -144,6 +144,39 @@ async def test_delays_let_later_events_overtake(client, sandbox, inbox):
     assert inbox.types()[-1] == "payment_intent.created"
 
 
+async def test_neighbours_change_places(client, sandbox, inbox):
+    sandbox.faults(
+        {"kind": "webhook_reorder", "only": "payment_intent.created", "times": 1, "seconds": 30}
+    )
+    await client.v1.payment_intents.create_async(PRICE)
+    await asyncio.sleep(0.1)
+    assert inbox.types() == []
+    held = await client.v1.payment_intents.create_async(PRICE)
+    events = await inbox.wait(2)
+    assert inbox.types() == ["payment_intent.created"] * 2
+    assert events[0].data.object.id == held.id, "the second came first"
+    await settled(sandbox)
+
+
+async def test_all_change_places_in_pairs(client, sandbox, inbox):
+    sandbox.faults({"kind": "webhook_reorder", "seconds": 30})
+    made = []
+    for number in range(1, 5):
+        made.append((await client.v1.payment_intents.create_async(PRICE)).id)
+        await inbox.wait(number // 2 * 2)
+    events = await inbox.wait(4)
+    first, second, third, fourth = made
+    assert [event.data.object.id for event in events] == [second, first, fourth, third]
+    await settled(sandbox)
+
+
+async def test_a_webhook_without_a_neighbour_comes_late(client, sandbox, inbox):
+    sandbox.faults({"kind": "webhook_reorder", "times": 1, "seconds": 0.1})
+    await client.v1.payment_intents.create_async(PRICE)
+    assert len(await inbox.wait(1)) == 1
+    await settled(sandbox)
+
+
 async def test_drops(client, sandbox, inbox):
     sandbox.faults({"kind": "webhook_drop", "only": "payment_intent.succeeded"})
     await pay(client, sandbox)

@@ -112,6 +112,7 @@ UNSEEN = [
     "onsale_consumer_pending_messages",
     "onsale_event_holds_expired_total",
     "ray_onsale_reconcile_repairs_total",
+    "ray_onsale_payments_quarantined_total",
 ]
 
 

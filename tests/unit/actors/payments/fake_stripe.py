@@ -3,6 +3,9 @@
 `tests/contract/test_stripe.py` holds it and the real thing to the same.
 """
 
+import json
+from typing import Any
+
 from msgspec.structs import replace
 
 from actors.payments.contract import (
@@ -18,6 +21,8 @@ from actors.payments.contract import (
 
 #: Objects of one page of a list.
 PAGE = 2
+#: Unix seconds before everything that happens.
+_BEGAN = 1_800_000_000
 _CAN_BE_CLOSED = ("requires_payment_method", "requires_action", "requires_capture")
 
 
@@ -29,6 +34,7 @@ class FakeStripe:
         refuses: what every call but those that only look is answered with.
         patient: refunds stay pending until `settle` says what became of them.
         lost: events whose webhooks did not arrive, newest first.
+        told: events about refunds and disputes, newest first; no webhook tells of them.
         calls: what was asked for, in order.
     """
 
@@ -37,6 +43,7 @@ class FakeStripe:
         self.refuses: StripeRefused | None = None
         self.patient = False
         self.lost: list[Notice] = []
+        self.told: list[Notice] = []
         self.calls: list[str] = []
         self.intents: dict[str, Intent] = {}
         self._wanted: dict[str, tuple[Wanted, str]] = {}
@@ -101,6 +108,7 @@ class FakeStripe:
             ),
         )
         self._change(intent_id, refunded_minor=intent.refunded_minor + amount_minor)
+        self._tell_of_refund("refund.created", made[0])
         return made[0]
 
     async def refunds(self, intent_id: str) -> list[Return]:
@@ -121,9 +129,11 @@ class FakeStripe:
 
     async def undelivered(self, created: int, after: str | None) -> tuple[list[Notice], bool]:
         self._reach("undelivered", looks=True)
-        newest = [one for one in self.lost if one.created >= created]
-        first = 1 + [one.event_id for one in newest].index(after) if after else 0
-        return newest[first : first + PAGE], len(newest) > first + PAGE
+        return _page(self.lost, created, after)
+
+    async def money_back(self, created: int, after: str | None) -> tuple[list[Notice], bool]:
+        self._reach("money_back", looks=True)
+        return _page(self.told, created, after)
 
     # -- what buyers and banks do ------------------------------------------------------
 
@@ -149,7 +159,19 @@ class FakeStripe:
         refund_id = f"re_{len(made) + 1}_{intent_id}"
         by_hand = Return(refund_id, "succeeded", amount_minor, intent.currency, intent_id, "", "")
         made.insert(0, by_hand)
-        return self._change(intent_id, refunded_minor=intent.refunded_minor + amount_minor)
+        intent = self._change(intent_id, refunded_minor=intent.refunded_minor + amount_minor)
+        charge = {
+            "id": f"ch_{intent_id}",
+            "object": "charge",
+            "currency": intent.currency.lower(),
+            "captured": True,
+            "amount_captured": intent.received_minor,
+            "amount_refunded": intent.refunded_minor,
+            "payment_intent": intent_id,
+            "metadata": {"booking": intent.booking_id, "event": intent.event_id},
+        }
+        self._tell("charge.refunded", charge)
+        return intent
 
     def dispute(self, intent_id: str) -> DisputeFacts:
         """Ask one's bank for the money of a payment."""
@@ -164,11 +186,14 @@ class FakeStripe:
             "general",
         )
         self._disputes[intent_id] = [opened]
+        self._tell_of_dispute("charge.dispute.created", opened)
         return opened
 
     def close_dispute(self, intent_id: str, status: str) -> None:
         """Decide as a bank."""
-        self._disputes[intent_id] = [replace(self._disputes[intent_id][0], status=status)]
+        closed = replace(self._disputes[intent_id][0], status=status)
+        self._disputes[intent_id] = [closed]
+        self._tell_of_dispute("charge.dispute.closed", closed)
 
     def settle(self, intent_id: str, status: str, reason: str = "") -> Return:
         """Say what became of the newest refund."""
@@ -177,6 +202,7 @@ class FakeStripe:
         if status in ("failed", "canceled"):
             left_minor = self.intents[intent_id].refunded_minor - made[0].amount_minor
             self._change(intent_id, refunded_minor=left_minor)
+        self._tell_of_refund("refund.updated", made[0])
         return made[0]
 
     # ----------------------------------------------------------------------------------
@@ -187,6 +213,49 @@ class FakeStripe:
             raise StripeAway("the test took it away", 7.0)
         if self.refuses is not None and not looks:
             raise self.refuses
+
+    def _tell_of_refund(self, kind: str, refund: Return) -> None:
+        metadata = {
+            "booking": refund.booking_id,
+            "event": refund.event_id,
+            "refund_number": str(refund.number),
+        }
+        thing = {
+            "id": refund.refund_id,
+            "object": "refund",
+            "amount": refund.amount_minor,
+            "currency": refund.currency.lower(),
+            "status": refund.status,
+            "failure_reason": refund.reason or None,
+            "payment_intent": refund.intent_id,
+            "metadata": metadata if refund.number else {},
+        }
+        self._tell(kind, thing)
+
+    def _tell_of_dispute(self, kind: str, dispute: DisputeFacts) -> None:
+        thing = {
+            "id": dispute.dispute_id,
+            "object": "dispute",
+            "status": dispute.status,
+            "amount": dispute.amount_minor,
+            "currency": dispute.currency.lower(),
+            "charge": dispute.charge_id,
+            "payment_intent": dispute.intent_id,
+            "reason": dispute.reason,
+        }
+        self._tell(kind, thing)
+
+    def _tell(self, kind: str, thing: dict[str, Any]) -> None:
+        number = len(self.told) + 1
+        event = {
+            "id": f"evt_back_{number}",
+            "object": "event",
+            "type": kind,
+            "created": _BEGAN + number,
+            "data": {"object": thing},
+        }
+        body = json.dumps(event).encode()
+        self.told.insert(0, Notice(event["id"], kind, event["created"], body))
 
     def _open(self, wanted: Wanted) -> str:
         number = len(self.intents) + 1
@@ -200,7 +269,7 @@ class FakeStripe:
             wanted.booking_id,
             wanted.event_id,
             wanted.customer,
-            created=1_800_000_000 + number,
+            created=_BEGAN + number,
             client_secret=Secret(f"{intent_id}_secret_{number}"),
         )
         self._wanted[wanted.booking_id] = wanted, intent_id
@@ -216,3 +285,9 @@ class FakeStripe:
     def _change(self, intent_id: str, **changes: object) -> Intent:
         self.intents[intent_id] = replace(self._intent(intent_id), **changes)
         return self.intents[intent_id]
+
+
+def _page(told: list[Notice], created: int, after: str | None) -> tuple[list[Notice], bool]:
+    newest = [one for one in told if one.created >= created]
+    first = 1 + [one.event_id for one in newest].index(after) if after else 0
+    return newest[first : first + PAGE], len(newest) > first + PAGE

@@ -129,6 +129,8 @@ async def test_a_failure_that_is_only_repeated_is_told_at_once():
         (answer(402, "card_declined"), "card_declined"),
         (answer(401), "unauthorized"),
         (answer(403), "forbidden"),
+        (answer(401, "api_key_expired"), "unauthorized"),
+        (answer(403, "account_invalid"), "forbidden"),
         (Answer(400, {}, '{"error":{"type":"idempotency_error"}}'), "idempotency_error"),
         (answer(404), "status_404"),
         (Answer(404, {}, "<html>"), "status_404"),

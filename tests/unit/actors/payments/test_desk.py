@@ -4,8 +4,10 @@ import asyncio
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from actors.contract import OwnerGone
+from actors.measures import BURIED, QUARANTINED
 from actors.payments import desk as desk_module
 from actors.payments.contract import (
     Declined,
@@ -36,10 +38,16 @@ from engine.journal.memory_stream_store import MemoryStreamStore
 from engine.journal.memory_streams import MemoryStreams
 from engine.journal.stream_fields import stream_key
 from engine.journal.streams import StreamKind
-from engine.limits import STREAM_TRIM_SECONDS
+from engine.limits import (
+    HOLD_TTL_SECONDS_MAX,
+    PAYMENT_GRACE_MS,
+    RECONCILE_WIDE_EVERY_SECONDS,
+    STREAM_TRIM_SECONDS,
+)
 from tests.samples import entry, expired
 from tests.unit.actors.payments.given import INTENT, METADATA
 from tests.unit.actors.payments.sale import Desk
+from tests.unit.actors.recording_meter import RecordingMeter
 from tests.unit.engine.domain.given import EVENT_ID, booking_id
 
 NOW = 1_800_000_000
@@ -110,6 +118,47 @@ async def test_a_payment_of_another_amount_is_declined() -> None:
     declined = await counter(desk).open(desk.unsettled())
     assert isinstance(declined, Declined)
     assert "payment_mismatch" in declined.code
+
+
+async def test_a_payment_put_aside_is_counted_once_whoever_finds_it() -> None:
+    desk, meter, streams = Desk(), RecordingMeter(), MemoryStreams(MemoryStreamStore())
+    it = PaymentDesk(desk.stripe, desk.owners, desk.catalogue, streams, meter)
+    intent_id = await desk.opened()
+    desk.stripe.pay(intent_id)
+    desk.stripe._change(intent_id, currency="USD")
+    for _ in range(2):
+        assert isinstance(await it.open(desk.unsettled()), Declined)  # the buyer asks again
+        assert len((await it.reconcile(0)).troubles) > 0
+    assert meter.count(QUARANTINED) == 1
+
+    working = asyncio.create_task(it.work())
+    metadata = {"booking": booking_id("ann"), "event": EVENT_ID, "customer": "ann"}
+    for number, currency in enumerate(("usd", "usd", "gbp")):
+        changes = {"id": intent_id, "amount": 9_000, "currency": currency, "metadata": metadata}
+        await it.take_in([notice("payment_intent.processing", number, **changes)])
+    await asyncio.sleep(5)
+    assert meter.count(BURIED, PAYMENTS_INBOX.name) == 3
+    assert meter.count(QUARANTINED) == 1, "the same was found by a webhook"
+
+    await it.take_in(
+        [notice("payment_intent.processing", 9, id="pi_other", amount=9_000, metadata=metadata)]
+    )
+    await asyncio.sleep(5)
+    assert meter.count(QUARANTINED) == 2
+    working.cancel()
+    await asyncio.wait([working])
+
+
+async def test_money_that_names_no_booking_is_counted() -> None:
+    desk, meter = Desk(), RecordingMeter()
+    it = PaymentDesk(
+        desk.stripe, desk.owners, desk.catalogue, MemoryStreams(MemoryStreamStore()), meter
+    )
+    intent = desk.stripe.pay(await desk.opened())
+    desk.stripe.intents["pi_9"] = replace(intent, intent_id="pi_9", booking_id="")
+    for _ in range(2):
+        await it.reconcile(0)
+    assert meter.count(QUARANTINED) == 1
 
 
 async def test_what_it_says_crosses_processes() -> None:
@@ -222,28 +271,56 @@ async def test_it_works_through_outages_of_stripe_and_store(clock: LoopClock) ->
     assert runs == [first, first, first, first, NOW + 3 * 60 - 900, NOW + 4 * 60 - 900]
 
 
-async def test_after_a_later_outage_it_looks_as_far_back_as_it_lasted(
-    clock: LoopClock,
-) -> None:
-    runs: list[int | None] = []
+async def looks(hours: float, fails: range = range(0)) -> list[int]:
+    """Let a desk work for so long; return from when on each run has looked.
 
-    class Failing:
-        async def run(self, since: int | None = None, *, again: bool) -> Report:
+    Args:
+        hours: how long.
+        fails: the runs that fail.
+    """
+    runs: list[int] = []
+
+    class Counting:
+        async def run(self, since: int, *, again: bool) -> Report:
             assert not again, "every minute each event that rests was woken"
             runs.append(since)
-            if 2 <= len(runs) < 62:
-                raise StripeAway("an hour's outage", 1.0)
+            if len(runs) - 1 in fails:
+                raise StripeAway("an outage", 1.0)
             return Report()
 
     it = counter(Desk())
-    it._reconciler = Failing()
+    it._reconciler = Counting()
     working = asyncio.create_task(it.work())
-    await asyncio.sleep(62.5 * desk_module.RECONCILE_EVERY_SECONDS)
+    await asyncio.sleep(hours * 3_600 + 1)
     working.cancel()
     await asyncio.wait([working])
+    return runs
 
-    assert runs[1:62] == [NOW - 900] * 61, "from the last success, however long ago"
-    assert runs[62] == NOW + 61 * 60 - 900
+
+async def test_after_a_later_outage_it_looks_as_far_back_as_it_lasted(clock: LoopClock) -> None:
+    runs = await looks(50 / 60, range(1, 41))
+
+    assert runs[1:42] == [NOW - 900] * 41, "from the last success, however long ago"
+    assert runs[42] == NOW + 41 * 60 - 900
+
+
+async def test_once_an_hour_it_looks_back_longer_than_any_hold_lasts(clock: LoopClock) -> None:
+    runs = await looks(2.5)
+
+    longest = HOLD_TTL_SECONDS_MAX + PAYMENT_GRACE_MS / 1_000
+    wide = [number for number in range(1, 150) if NOW + number * 60 - runs[number] > longest]
+    assert wide == [60, 120]
+    every = RECONCILE_WIDE_EVERY_SECONDS
+    assert NOW + 3_600 - runs[60] > longest + every, "each is looked at after it has ended"
+    assert runs[61] == NOW + 60 * 60 - 900
+
+
+async def test_a_look_from_further_back_that_fails_is_made_up_for(clock: LoopClock) -> None:
+    runs = await looks(1.2, range(60, 63))
+
+    assert runs[60] < NOW
+    assert runs[61:64] == [runs[60]] * 3
+    assert runs[64] == NOW + 63 * 60 - 900
 
 
 async def test_what_the_back_office_has_yet_to_read_is_kept_although_it_has_never_come() -> None:

@@ -192,6 +192,35 @@ async def test_what_stripe_will_never_do_is_hopeless() -> None:
         await desk.pursuit.handle(desk.effects())
 
 
+async def test_a_payment_that_stripe_never_opens_is_closed_when_its_time_is_up() -> None:
+    desk = Desk()
+    desk.begun()
+    desk.stripe.refuses = StripeRefused("amount_too_small", "no")
+    with pytest.raises(Hopeless, match="amount_too_small"):
+        await desk.pursuit.pursue(desk.unsettled())  # the buyer may yet ask again
+    desk.sale.wait(2 * TTL_MS)
+    desk.sale.expire_due()
+
+    await desk.pursuit.handle(desk.effects())
+
+    assert desk.booking().status is Status.EXPIRED
+    assert desk.booking().payment.state is PaymentState.CLOSED
+    assert desk.sale.counts() == (10, 0, 0)
+    assert not desk.sale.state.unsettled, "its event may rest"
+    assert desk.stripe.intents == {}
+
+
+@pytest.mark.parametrize("code", ["unauthorized", "forbidden"])
+async def test_a_key_that_stripe_does_not_take_closes_nothing(code: str) -> None:
+    desk = Desk()
+    desk.begun()
+    desk.sale.ask(release("ann"))
+    desk.stripe.refuses = StripeRefused(code, "no")
+    with pytest.raises(RetryLater):
+        await desk.pursuit.handle(desk.effects())
+    assert desk.booking().payment.state is PaymentState.CLOSING
+
+
 async def test_one_booking_in_trouble_keeps_no_other_back() -> None:
     desk = Desk()
     await desk.paid("ann", 1)

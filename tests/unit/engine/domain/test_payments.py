@@ -8,19 +8,19 @@ from engine.domain.booking import Status
 from engine.domain.commands import Caller, OpenPayment, ReadPayments
 from engine.domain.outcomes import PaymentShown, PaymentsShown, Refusal, Shown
 from engine.domain.payment import PaymentState
-from engine.domain.records import (
-    PaymentGivenUp,
-)
+from engine.domain.records import HoldExpired, PaymentClosed, PaymentGivenUp
 from tests.unit.engine.domain.given import (
     ADMIN,
     NOW_MS,
     ORGANIZER,
+    TTL_MS,
     a_type,
     booking_id,
     hold,
 )
 from tests.unit.engine.domain.given_payments import (
     CANCEL,
+    CANCELED,
     OPENED,
     PRICE_MINOR,
     SUCCEEDED,
@@ -185,6 +185,62 @@ def test_a_card_is_tried_again_on_the_same_intent():
     sale.hear(SUCCEEDED)
 
     assert sale.status() is Status.CONFIRMED
+
+
+# -- never opened ----------------------------------------------------------------------
+
+NEVER_OPENED = replace(CANCELED, intent_id="")
+
+
+def test_a_payment_that_stripe_will_never_open_is_closed_with_its_hold():
+    sale = reserved()
+    sale.ask(pay())
+    sale.wait(2 * TTL_MS)
+    sale.expire_due()
+    assert sale.payment().state is PaymentState.CLOSING
+
+    sale.hear(NEVER_OPENED, NEVER_OPENED)
+
+    ann = booking_id("ann")
+    assert sale.last() == (PaymentClosed(ann), HoldExpired(ann, sale.now_ms))
+    assert (sale.payment().state, sale.payment().intent_id) == (PaymentState.CLOSED, "")
+    assert unsettled(sale) == ([], False)
+    assert sale.counts() == (10, 0, 0)
+
+
+def test_a_payment_that_stripe_will_never_open_is_closed_after_its_grace_too():
+    sale = reserved()
+    sale.ask(pay())
+    sale.expired()
+    assert unsettled(sale) == ([booking_id("ann")], False)
+
+    sale.hear(NEVER_OPENED)
+
+    assert sale.last() == (PaymentClosed(booking_id("ann")),)
+    assert unsettled(sale) == ([], False)
+
+
+def test_one_that_was_opened_after_all_is_not_closed_by_the_refusal_of_another_attempt():
+    sale = opened()
+
+    sale.hear(NEVER_OPENED)
+    assert sale.payment().state is PaymentState.OPEN
+    sale.released()
+    sale.hear(NEVER_OPENED)
+
+    assert sale.payment().state is PaymentState.CLOSING, "its intent has yet to be closed"
+
+
+def test_money_of_one_that_was_said_never_to_open_is_not_lost():
+    sale = reserved()
+    sale.ask(pay())
+    sale.released()
+    sale.hear(NEVER_OPENED)
+
+    sale.hear(SUCCEEDED)
+
+    assert sale.payment().state is PaymentState.RETURNING
+    assert sale.payment().intent_id == SUCCEEDED.intent_id
 
 
 # -- asked about -----------------------------------------------------------------------

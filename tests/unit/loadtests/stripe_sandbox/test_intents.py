@@ -6,6 +6,7 @@ import pytest
 
 from loadtests.stripe_sandbox import disputes, intents, refunds
 from loadtests.stripe_sandbox.accounts import accounts
+from loadtests.stripe_sandbox.cards import card
 from loadtests.stripe_sandbox.params import (
     IntentCancel,
     IntentCapture,
@@ -141,7 +142,9 @@ def test_a_card_is_declined_and_another_one_is_not(payment_method, code, decline
     failed = error["payment_intent"]
     assert (failed["status"], failed["payment_method"]) == ("requires_payment_method", None)
     assert failed["last_payment_error"]["charge"] == error["charge"] == failed["latest_charge"]
-    assert failed["last_payment_error"]["payment_method"]["id"] == payment_method
+    used = failed["last_payment_error"]["payment_method"]["id"]
+    assert used != payment_method, "it was made of the test card"
+    assert card(used) == card(payment_method)
     charge = requests.charge(intent)
     assert (charge["status"], charge["paid"], charge["failure_code"]) == ("failed", False, code)
     paid = requests.confirm(intent)
@@ -271,6 +274,33 @@ def test_what_becomes_of_a_refund(payment_method, steps, left):
     assert requests.refused(refunds.settle, refund["id"], steps[-1]).status == 400
 
 
+def test_each_use_of_a_test_card_makes_a_payment_method_of_its_own():
+    requests = Requests()
+    intent, ids = requests.intent(), []
+    for _ in range(2):
+        requests.confirm(intent, "pm_card_threeDSecure2Required")
+        failed = requests.do(intents.authenticate, intent["id"], False)
+        ids.append(failed["last_payment_error"]["payment_method"]["id"])
+    assert len(set(ids)) == 2
+    assert all(one.startswith("pm_") and "card" not in one for one in ids)
+
+
+def test_a_payment_method_that_was_made_stays_what_it_is():
+    requests = Requests()
+    intent = requests.intent(payment_method="pm_card_threeDSecure2Required")
+    made = intent["payment_method"]
+    assert requests.do(intents.confirm, IntentConfirm(), intent["id"])["payment_method"] == made
+    assert requests.confirm(intent, made)["status"] == "requires_action"
+    paid = requests.do(intents.authenticate, intent["id"], True)
+    assert (paid["payment_method"], requests.charge(paid)["payment_method"]) == (made, made)
+
+
+@pytest.mark.parametrize("name", ["pm_1", "pm_0000" + "a" * 24, "pm_4242", "pm_4242" + "a" * 25])
+def test_a_payment_method_that_was_never_made_is_none(name):
+    refused = Requests().refused(lambda _: card(name))
+    assert refused.error["code"] == "resource_missing"
+
+
 @pytest.mark.parametrize(("status", "disputed"), [("won", 0), ("lost", 4500)])
 def test_a_dispute(status, disputed):
     requests = Requests()
@@ -289,6 +319,22 @@ def test_a_dispute(status, disputed):
     assert requests.told == ["charge.dispute.closed"]
     assert accounts(requests.books)["totals"]["disputed"] == disputed
     assert requests.refused(disputes.close_dispute, dispute["id"], "won").status == 400
+    assert requests.charge(paid)["disputed"], "whatever became of it"
+    if status == "won":
+        assert requests.refund(paid)["amount"] == 4500
+    else:
+        assert requests.refused(refunds.create, params, "").error["code"] == "charge_disputed"
+
+
+def test_a_part_of_a_charge_is_disputed():
+    requests = Requests()
+    paid = requests.paid()
+    charge_id = paid["latest_charge"]
+    for amount in (0, 4501):
+        refused = requests.refused(disputes.open_dispute, charge_id, "general", amount)
+        assert refused.error["param"] == "amount"
+    assert requests.do(disputes.open_dispute, charge_id, "general", 500)["amount"] == 500
+    assert accounts(requests.books)["totals"]["disputed"] == 500
 
 
 def test_the_accounts_add_up():
