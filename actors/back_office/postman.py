@@ -30,7 +30,7 @@ from engine.limits import (
     POST_PAUSE_SECONDS,
     POST_POLL_SECONDS,
 )
-from engine.store.contract import BackOffice, Contact, Message, MessageKind, StoreAway
+from engine.store.contract import BackOffice, Contact, Message, StoreAway
 
 log = structlog.get_logger(__name__)
 
@@ -327,9 +327,7 @@ class Postman:
             await self._store.sent(ids, provider, now_ms)
             self._is_noted(ids)
             self._count_sent(messages, now_ms)
-            self._receipts.put(
-                [message for message in messages if message.kind is MessageKind.CONFIRMATION]
-            )
+            self._receipts.put([message for message in messages if message.brings_tickets])
         for fate in list(self._fates):
             if isinstance(fate, _Failed):
                 await self._store.failed(fate.message.message_id, fate.error, fate.retry_ms)
@@ -347,7 +345,7 @@ class Postman:
     def _count_sent(self, messages: Sequence[Message], now_ms: int) -> None:
         for message in messages:
             self._meter.add(LETTERS_ENDED, 1, {"end": "sent", "channel": message.channel})
-            if message.kind is MessageKind.CONFIRMATION:
+            if message.brings_tickets:
                 delay_seconds = max(0, now_ms - message.created_ms) / 1_000
                 self._meter.observe(LETTER_DELAY_SECONDS, delay_seconds)
 

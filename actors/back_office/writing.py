@@ -5,13 +5,13 @@ from typing import Protocol
 
 import msgspec
 
-from actors.back_office.channels import EMAIL, Attachment, Outgoing
+from actors.back_office.channels import Attachment, Outgoing
 from engine.domain.event import Event
 from engine.domain.tickets import TicketStatus
 from engine.letters.facts import Details, Facts, Line
 from engine.letters.render import render
 from engine.limits import PDF_TICKETS_MAX
-from engine.store.contract import Contact, Message, MessageKind, StoredTicket
+from engine.store.contract import CARRIES_FILES, Contact, Message, MessageKind, StoredTicket
 
 _details = msgspec.json.Decoder(Details)
 
@@ -63,8 +63,8 @@ async def write(
         raise Moot("none of its tickets is valid")
     issued_at_ms = details.issued_at_ms or message.created_ms
     enclosed: list[Attachment] = []
-    # Nothing but e-mail carries files, and drawing takes longer than all else.
-    carried = message.channel == EMAIL and bool(valid)
+    # Drawing takes longer than all else: not for a channel that carries no files.
+    carried = message.channel == CARRIES_FILES and bool(valid)
     drawn = carried and message.kind is MessageKind.CONFIRMATION and len(valid) <= PDF_TICKETS_MAX
     if drawn:
         enclosed.append(await papers.tickets(event, valid, contact, issued_at_ms))

@@ -13,6 +13,11 @@ from msgspec import Struct
 
 from engine.domain.event import Event
 
+#: Names of the channels, as rows of messages have them.
+EMAIL = "email"
+PUSH = "push"
+#: The channel that carries files: tickets reach their buyer by no other.
+CARRIES_FILES = EMAIL
 #: `Scan.result`: let through, not let through, and a passage that was taken back.
 ADMITTED = "admitted"
 REFUSED = "refused"
@@ -125,6 +130,11 @@ class Message(Struct, frozen=True):
     error: str | None
     sent_ms: int | None
     told: bool
+
+    @property
+    def brings_tickets(self) -> bool:
+        """Whether its buyer has the tickets with it: a confirmation that carries files."""
+        return self.kind is MessageKind.CONFIRMATION and self.channel == CARRIES_FILES
 
 
 class Tally(Struct, frozen=True):
@@ -270,7 +280,7 @@ class BackOffice(Protocol):
         ...
 
     async def untold(self, limit: int) -> list[Message]:
-        """Return confirmations that were handed over and of which the owner does not know."""
+        """Return messages that have brought tickets, which the owner does not know."""
         ...
 
     async def told(self, message_ids: Sequence[int]) -> None:

@@ -110,7 +110,7 @@ async def note_not_needed(connection: AsyncConnection, message_id: int, reason: 
 
 
 async def untold(connection: AsyncConnection, limit: int) -> list[Message]:
-    """Return confirmations that were handed over and of which the owner does not know."""
+    """Return messages that have brought tickets, which the owner does not know."""
     found = await connection.execute(
         select(*columns(messages, Message))
         .where(UNTOLD)

@@ -3,8 +3,12 @@
 import asyncio
 from collections import Counter
 
+from sqlalchemy import select, text
+
 from engine.limits import STORE_ERROR_CHARS_MAX
 from engine.store.contract import (
+    EMAIL,
+    PUSH,
     Message,
     MessageKind,
     MessageStatus,
@@ -12,8 +16,9 @@ from engine.store.contract import (
     Tally,
     Writes,
 )
+from engine.store.schema import UNTOLD, messages
 from engine.store.sql import SqlBackOffice
-from tests.contract.store_rigs import StoreRig
+from tests.contract.store_rigs import SqliteRig, StoreRig
 from tests.samples import EVENT_ID, NOW_MS, booking_id, event
 
 LEASE_MS = 60_000
@@ -186,16 +191,26 @@ async def test_what_was_given_up_stays_so_unless_it_arrived(store_rig: StoreRig)
     assert after.status is MessageStatus.SENT
 
 
-async def test_confirmations_are_untold_until_the_owner_knows(store_rig: StoreRig) -> None:
+async def test_what_brought_tickets_is_untold_until_the_owner_knows(store_rig: StoreRig) -> None:
     expired = message(3, kind=MessageKind.EXPIRED, dedupe_key="expired:3")
-    store = await filled(store_rig, message(1), message(2), message(4), expired)
+    pushed = message(1, channel=PUSH, dedupe_key="confirmation:1:push")
+    store = await filled(store_rig, pushed, message(1), message(2), message(4), expired)
     taken = {one.dedupe_key: one.message_id for one in await take(store)}
     assert await store.untold(10) == []
     await store.sent([*taken.values()], "smtp", NOW_MS)
     assert keys(await store.untold(2)) == ["confirmation:1", "confirmation:2"]
     await store.told([taken["confirmation:1"], taken["expired:3"]])
     assert keys(await store.untold(10)) == ["confirmation:2", "confirmation:4"]
-    assert [one.told for one in await store.messages(booking_id(1))] == [True]
+    told = {one.channel: one.told for one in await store.messages(booking_id(1))}
+    assert told == {EMAIL: True, PUSH: False}
+
+
+async def test_what_is_untold_is_found_by_its_index(sqlite_rig: SqliteRig) -> None:
+    store = await filled(sqlite_rig)
+    query = select(messages.c.message_id).where(UNTOLD).order_by(messages.c.message_id)
+    async with store.database.reading() as connection:
+        plan = await connection.execute(text(f"EXPLAIN QUERY PLAN {query}"))
+    assert "ix_messages_untold" in str(plan.all())
 
 
 async def test_messages_are_counted_by_state(store_rig: StoreRig) -> None:

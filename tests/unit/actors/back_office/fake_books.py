@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from actors.back_office.channels import EMAIL, Attachment, Outgoing
+from actors.back_office.channels import Attachment, Outgoing
 from engine.domain.event import Event
 from engine.letters.facts import Details
 from engine.store.contract import (
+    EMAIL,
     Contact,
     Message,
     MessageKind,
@@ -138,9 +139,7 @@ class FakeBooks:
         return [
             message
             for message in self.messages_by_id.values()
-            if message.status == "SENT"
-            and message.kind is MessageKind.CONFIRMATION
-            and not message.told
+            if message.status == "SENT" and message.brings_tickets and not message.told
         ][:limit]
 
     async def told(self, message_ids: Sequence[int]) -> None:

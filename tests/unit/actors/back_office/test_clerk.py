@@ -213,6 +213,18 @@ async def test_tickets_that_were_sent_while_others_went_back_are_delivered_in_th
     assert desk.sale.status() is status
 
 
+async def test_a_short_message_that_was_sent_meanwhile_has_delivered_no_tickets():
+    desk = Desk(channels=("email", "push"))
+    desk.sale.bought("ann", ga=2)
+    await desk.catch_up()
+    desk.sale.ask(refund("ann", ORGANIZER, ga=1))
+    await desk.catch_up()
+    desk.books.sent.update(one for one in desk.books.letters if one.endswith(":push"))
+    desk.sale.hear(refund_said("succeeded", 4_500))
+    await desk.catch_up()
+    assert desk.sale.status() is Status.CONFIRMED
+
+
 async def test_a_refund_that_fails_makes_its_tickets_good_again_and_is_not_told():
     desk = await confirmed()
     desk.sale.ask(refund("ann", ORGANIZER))

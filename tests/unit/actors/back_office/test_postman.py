@@ -12,7 +12,7 @@ from structlog.testing import LogCapture
 
 from actors.back_office import postman as module
 from actors.back_office import receipts
-from actors.back_office.channels import EMAIL, PUSH, ChannelAway, Refused, TryLater
+from actors.back_office.channels import ChannelAway, Refused, TryLater
 from actors.back_office.postman import Postman
 from actors.measures import LETTER_DELAY_SECONDS, LETTERS_ENDED
 from engine.letters.facts import Before, Details
@@ -25,7 +25,7 @@ from engine.limits import (
     POST_PAUSE_SECONDS,
     POST_UNTOLD_SECONDS,
 )
-from engine.store.contract import MessageKind
+from engine.store.contract import EMAIL, PUSH, MessageKind
 from tests.samples import EVENT_ID, booking_id
 from tests.unit.actors.back_office.fake_books import FakeBooks, FakeChannel, FakePapers
 from tests.unit.actors.given import until
@@ -191,6 +191,23 @@ async def test_push_carries_no_files(world):
     await until(world.ended)
     assert world.push.sent[0].attachments == ()
     assert world.papers.drawn == []
+
+
+async def test_a_short_message_brings_no_tickets_and_no_owner_is_told_that_it_did(world):
+    pushed = world.books.put(1, channel=PUSH)
+    world.mail.always = ChannelAway(60.0, "away")
+    world.books.put(1)
+    world.postman()
+    await until(lambda: world.push.sent != [])
+    await asyncio.sleep(2 * POST_UNTOLD_SECONDS)
+    assert world.books.messages_by_id[pushed].status == "SENT"
+    assert world.told == []
+    assert world.meter.count(LETTERS_ENDED, "sent", "push") == 1
+    assert world.meter.values(LETTER_DELAY_SECONDS) == []
+    world.mail.always = None
+    await until(lambda: world.told != [])
+    assert world.told == [(EVENT_ID, [booking_id(1)])]
+    assert len(world.meter.values(LETTER_DELAY_SECONDS)) == 1
 
 
 async def test_a_change_is_not_told_to_whom_it_does_not_concern_any_more(world, said):
