@@ -54,7 +54,7 @@ async def write(
         LookupError: the books have no tickets of a booking that they say is confirmed.
     """
     details = _details.decode(message.facts)
-    valid = [ticket for ticket in tickets if ticket.status == TicketStatus.ACTIVE]
+    valid = [ticket for ticket in tickets if ticket.status != TicketStatus.VOID]
     if message.kind is MessageKind.CONFIRMATION and not tickets:
         raise LookupError(
             f"{message.booking_id} is confirmed, and its tickets are not in the books"

@@ -76,7 +76,7 @@ class Facts(Struct, frozen=True):
         details: what only its cause knew.
         name: of the buyer, if they gave one.
         lines: in the order of the booking.
-        valid: how many tickets of the booking admit somebody.
+        valid: how many tickets of the booking are not void, used ones among them.
         tickets_attached: whether they come with the letter.
         calendar_attached: whether an entry for a calendar does.
     """

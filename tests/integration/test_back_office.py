@@ -224,6 +224,30 @@ async def test_a_buyer_sees_what_was_sent_and_has_it_sent_again(office: Office) 
     assert nothing["total"] == {"pending": 0, "sent": 0, "permanently_failed": 0, "not_needed": 0}
 
 
+async def test_what_is_sent_again_after_its_holder_went_in_is_the_same_ticket(
+    office: Office,
+) -> None:
+    event_id = await office.onsale.event("acme", **FREE)
+    booking_id = await office.bought(event_id)
+    await office.until(booking_id, "TICKETS_DELIVERED")
+    ann = office.onsale.token("buyer", "ann")
+    listed = await office.onsale.get(f"{BASE}/bookings/{booking_id}/tickets", ann)
+    (code,) = [ticket["qr"] for ticket in listed.json()["data"]]
+    staff = office.onsale.token("staff", "sam", org="acme")
+    scan = {"qr": code, "gate": "North"}
+    answer = await office.onsale.post(f"{BASE}/events/{event_id}/check-ins", staff, json=scan)
+    assert answer.json()["result"] == "admitted"
+    await office.settled()
+    assert [one.status for one in await office.onsale.store.tickets(booking_id)] == ["USED"]
+
+    again = await office.onsale.post(f"{BASE}/bookings/{booking_id}/notifications/resend", ann)
+
+    assert again.status_code == 202, again.text
+    mails = await office.mails()
+    assert [read_pdf(attached(mail, "application/pdf")) for mail in mails] == [[code]] * 2
+    assert "no longer valid" not in str(mails[1].get_body(("plain",)))
+
+
 async def test_tickets_are_sent_again_once_a_minute_whoever_asks(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 import structlog
+from msgspec.structs import replace
 from structlog.testing import LogCapture
 
 from actors.back_office import postman as module
@@ -167,8 +168,10 @@ async def test_a_poke_is_heard_at_once_and_silence_costs_one_look_a_second(world
         (MessageKind.CONFIRMATION, 1, "ACTIVE", ["pdf", "ics"]),
         (MessageKind.CONFIRMATION, PDF_TICKETS_MAX, "ACTIVE", ["pdf", "ics"]),
         (MessageKind.CONFIRMATION, PDF_TICKETS_MAX + 1, "ACTIVE", ["ics"]),
+        (MessageKind.CONFIRMATION, 2, "USED", ["pdf", "ics"]),
         (MessageKind.CONFIRMATION, 2, "VOID", []),
         (MessageKind.EVENT_CHANGED, 2, "ACTIVE", ["ics"]),
+        (MessageKind.EVENT_CHANGED, 2, "USED", ["ics"]),
         (MessageKind.REFUNDED, 2, "ACTIVE", []),
         (MessageKind.PAYMENT_FAILED, 0, "", []),
     ],
@@ -183,6 +186,25 @@ async def test_only_what_the_letter_speaks_of_is_attached(world, kind, tickets, 
     assert ("attached" in letter.letter.text) == bool(drawn)
     if kind is not MessageKind.CONFIRMATION:
         assert world.told == []
+
+
+@pytest.mark.parametrize("kind", [MessageKind.CONFIRMATION, MessageKind.REFUNDED])
+async def test_a_ticket_that_somebody_has_been_let_in_with_is_as_valid_as_before(world, kind):
+    """It may be shown again, where people come and go; what is void is not sent."""
+    world.books.put(1, kind, tickets=3)
+    rows = world.books.tickets_of[booking_id(1)]
+    worth = zip(rows, ("USED", "ACTIVE", "VOID"), strict=True)
+    world.books.tickets_of[booking_id(1)] = [replace(row, status=one) for row, one in worth]
+    world.postman()
+    await until(world.ended)
+    said = world.mail.sent[0].letter.text
+    assert "no longer valid" not in said
+    if kind is MessageKind.CONFIRMATION:
+        assert world.papers.drawn == [("pdf", 2), ("ics", 2)]
+        assert "Your 2 tickets are attached" in said
+        assert "K7QX-0000, K7QX-0001\n" in said
+    else:
+        assert "2 tickets of this booking stay valid" in said
 
 
 async def test_push_carries_no_files(world):
