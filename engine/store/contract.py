@@ -5,7 +5,7 @@ but for personal data and the fate of messages, which stand nowhere else. Nothin
 of a sale or at a door waits for it. Times are Unix milliseconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -260,11 +260,23 @@ class BackOffice(Protocol):
 
     # -- messages ------------------------------------------------------------------
 
-    async def due(self, worker: str, now_ms: int, lease_ms: int, limit: int) -> list[Message]:
-        """Take pending messages whose time has come, oldest first, for `lease_ms`.
+    async def due(
+        self, worker: str, now_ms: int, lease_ms: int, at_most: Mapping[str, int]
+    ) -> list[Message]:
+        """Take pending messages whose time has come, for `lease_ms`; the oldest of each channel.
 
         Nobody else is given them meanwhile; the same worker is.
+
+        Args:
+            worker: who takes them.
+            now_ms: the time.
+            lease_ms: for how long.
+            at_most: how many of each channel; of others, none are taken.
         """
+        ...
+
+    async def pending_channels(self) -> list[str]:
+        """Return the channels by which messages are still to go."""
         ...
 
     async def sent(self, message_ids: Sequence[int], provider: str, at_ms: int) -> None:

@@ -140,6 +140,7 @@ messages = Table(
     Column("leased_until_ms", BigInteger, nullable=False),
     Index(
         "ix_messages_pending",
+        "channel",
         "next_attempt_ms",
         "message_id",
         sqlite_where=PENDING,

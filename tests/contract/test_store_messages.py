@@ -16,7 +16,7 @@ from engine.store.contract import (
     Tally,
     Writes,
 )
-from engine.store.schema import UNTOLD, messages
+from engine.store.schema import PENDING, UNTOLD, messages
 from engine.store.sql import SqlBackOffice
 from tests.contract.store_rigs import SqliteRig, StoreRig
 from tests.samples import EVENT_ID, NOW_MS, booking_id, event
@@ -49,7 +49,7 @@ async def filled(rig: StoreRig, *new: NewMessage) -> SqlBackOffice:
 async def take(
     store: SqlBackOffice, worker: str = "a", now_ms: int = NOW_MS + 99, limit: int = 10
 ) -> list[Message]:
-    return await store.due(worker, now_ms, LEASE_MS, limit)
+    return await store.due(worker, now_ms, LEASE_MS, {EMAIL: limit})
 
 
 def keys(messages: list[Message]) -> list[str]:
@@ -95,6 +95,18 @@ async def test_there_is_never_a_second_one_of_a_key(store_rig: StoreRig) -> None
 async def test_the_oldest_are_taken_first(store_rig: StoreRig) -> None:
     store = await filled(store_rig, *(message(number) for number in (3, 1, 2)))
     assert keys(await take(store, limit=2)) == ["confirmation:1", "confirmation:2"]
+
+
+async def test_each_channel_is_taken_by_itself(store_rig: StoreRig) -> None:
+    pushed = [message(number, channel=PUSH, dedupe_key=f"push:{number}") for number in range(5)]
+    store = await filled(store_rig, *pushed, *(message(number) for number in (7, 6)))
+    assert await store.pending_channels() == [EMAIL, PUSH]
+    found = await store.due("a", NOW_MS + 99, LEASE_MS, {EMAIL: 9, PUSH: 2})
+    assert keys(found) == ["confirmation:6", "confirmation:7", "push:0", "push:1"]
+    assert keys(await store.due("b", NOW_MS + 99, LEASE_MS, {PUSH: 2})) == ["push:2", "push:3"]
+    assert await store.due("b", NOW_MS + 99, LEASE_MS, {"fax": 2}) == []
+    await store.sent([one.message_id for one in found if one.channel == EMAIL], "smtp", NOW_MS)
+    assert await store.pending_channels() == [PUSH]
 
 
 async def test_what_one_has_in_hand_no_other_is_given(store_rig: StoreRig) -> None:
@@ -205,12 +217,21 @@ async def test_what_brought_tickets_is_untold_until_the_owner_knows(store_rig: S
     assert told == {EMAIL: True, PUSH: False}
 
 
-async def test_what_is_untold_is_found_by_its_index(sqlite_rig: SqliteRig) -> None:
+async def test_what_is_untold_or_due_is_found_by_its_index(sqlite_rig: SqliteRig) -> None:
     store = await filled(sqlite_rig)
-    query = select(messages.c.message_id).where(UNTOLD).order_by(messages.c.message_id)
+    found = select(messages.c.message_id)
+    queries = {
+        "ix_messages_untold": found.where(UNTOLD).order_by(messages.c.message_id),
+        "ix_messages_pending (channel=? AND next_attempt_ms<?)": found.where(
+            PENDING, messages.c.channel == EMAIL, messages.c.next_attempt_ms <= NOW_MS
+        ).order_by(messages.c.next_attempt_ms, messages.c.message_id),
+    }
     async with store.database.reading() as connection:
-        plan = await connection.execute(text(f"EXPLAIN QUERY PLAN {query}"))
-    assert "ix_messages_untold" in str(plan.all())
+        for index, query in queries.items():
+            written = query.compile(connection.engine, compile_kwargs={"literal_binds": True})
+            plan = await connection.execute(text(f"EXPLAIN QUERY PLAN {written}"))
+            (step,) = [row.detail for row in plan]
+            assert index in step
 
 
 async def test_messages_are_counted_by_state(store_rig: StoreRig) -> None:

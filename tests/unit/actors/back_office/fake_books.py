@@ -3,7 +3,8 @@
 # ruff: noqa: ARG002 - fakes take what the real ones take
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -87,18 +88,27 @@ class FakeBooks:
         if self.away or name in self.stuck:
             raise StoreAway("gone")
 
-    async def due(self, worker: str, now_ms: int, lease_ms: int, limit: int) -> list[Message]:
+    async def due(
+        self, worker: str, now_ms: int, lease_ms: int, at_most: Mapping[str, int]
+    ) -> list[Message]:
         await self._answer("due")
-        found = []
+        found: list[Message] = []
+        left = Counter(at_most)
         for message in self.messages_by_id.values():
             holder, until_ms = self.leases.get(message.message_id, ("", 0))
             free = until_ms <= now_ms or holder == worker
-            if message.status == "PENDING" and message.next_attempt_ms <= now_ms and free:
+            due = message.status == "PENDING" and message.next_attempt_ms <= now_ms
+            if due and free and left[message.channel] > 0:
+                left[message.channel] -= 1
                 found.append(message)
-        found = found[:limit]
         for message in found:
             self.leases[message.message_id] = (worker, now_ms + lease_ms)
         return found
+
+    async def pending_channels(self) -> list[str]:
+        await self._answer("pending_channels")
+        pending = (one for one in self.messages_by_id.values() if one.status == "PENDING")
+        return sorted({message.channel for message in pending})
 
     async def contacts(self, booking_ids: Sequence[str]) -> dict[str, Contact]:
         await self._answer("contacts")
@@ -158,7 +168,7 @@ class FakeChannel:
         self.sent: list[Outgoing] = []
         self.tried: list[str] = []
         self.troubles: dict[str, object] = {}
-        self.always: Exception | None = None
+        self.always: object = None
 
     async def send(self, outgoing: Outgoing) -> str:
         await asyncio.sleep(0.01)

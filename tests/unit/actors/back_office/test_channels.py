@@ -202,5 +202,5 @@ def test_mail_goes_to_files_until_a_server_is_named() -> None:
         settings(smtp_urls="smtp://localhost", notify_urls="json://a/?x=1,2, json://b")
     )
     assert isinstance(set_up[EMAIL], SmtpChannel)
-    assert [name for name, _ in set_up[PUSH]._services] == ["json-1", "json-2"]
+    assert [one.name for one in set_up[PUSH]._services] == ["json-1", "json-2"]
     assert channels_of(settings()).keys() == {EMAIL}

@@ -330,6 +330,38 @@ async def test_a_channel_that_is_away_does_not_hold_up_another(world):
     assert world.mail.sent == []
 
 
+async def test_a_channel_that_is_slow_keeps_mails_from_nothing(world):
+    """It is not away: it just does not answer, and all that is its own is older."""
+    for number in range(2_000):
+        world.books.put(number, channel=PUSH)
+    for number in range(300):
+        world.books.put(number)
+    world.push.always = asyncio.Event().wait
+    began = now_ms()
+    world.postman()
+    await until(lambda: len(world.mail.sent) == 300)
+    assert now_ms() - began < 5_000
+    assert len(world.push.tried) == POST_AT_ONCE_MAX
+    await asyncio.sleep(100)
+    assert len(world.push.tried) == POST_AT_ONCE_MAX
+    assert world.books.calls.count("due") < 300, "it asks for what it has no places for"
+
+
+async def test_a_channel_that_was_away_is_tried_with_one_letter_at_a_time(world):
+    for number in range(200):
+        world.books.put(number, channel=PUSH)
+    world.push.always = ChannelAway(10.0, "no service answers")
+    world.postman()
+    await until(lambda: len(world.push.tried) == POST_AT_ONCE_MAX)
+    answer = asyncio.Event()
+    world.push.always = answer.wait
+    await asyncio.sleep(100)
+    assert len(world.push.tried) == POST_AT_ONCE_MAX + 1
+    answer.set()
+    await until(world.ended)
+    assert len(world.push.sent) == 200
+
+
 async def test_a_mistake_in_one_message_does_not_stop_the_others(world, said):
     for number in range(20):
         world.books.put(number)
@@ -367,6 +399,9 @@ async def test_a_channel_that_is_not_set_ends_a_message(world):
     world.postman()
     await until(world.ended)
     assert world.books.messages_by_id[1].error == "there is no channel fax"
+    world.books.put(2, channel="fax")
+    await until(world.ended)
+    assert world.books.messages_by_id[2].error == "there is no channel fax"
 
 
 # -- the books are away ------------------------------------------------------------
