@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from actors.back_office.channels import Channel, ChannelAway, Refused, TryLater
 from actors.back_office.receipts import Receipts, Tell
-from actors.back_office.writing import Moot, Papers, write
+from actors.back_office.writing import Ask, Moot, Papers, write
 from actors.measures import LETTER_DELAY_SECONDS, LETTERS_ENDED, Meter, Unmetered
 from engine.domain.event import Event
 from engine.limits import (
@@ -85,6 +85,7 @@ class Postman:
         channels: by which letters go, by name.
         papers: draws what goes with them.
         tell: tells owners of confirmations that were handed over; see `receipts.Tell`.
+        ask: asks owners how a booking stands; see `writing.Ask`.
         worker: name of this postman; the same after a restart, and nobody else's.
         now_ms: Unix milliseconds.
         chance: numbers from 0 to 1.
@@ -97,16 +98,18 @@ class Postman:
         channels: Mapping[str, Channel],
         papers: Papers,
         tell: Tell,
+        ask: Ask,
         worker: str,
+        *,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         chance: Callable[[], float] = random.random,
-        *,
         meter: Meter | None = None,
     ) -> None:
         self._meter = meter or Unmetered()
         self._store = store
         self._channels = channels
         self._papers = papers
+        self._ask = ask
         self._receipts = Receipts(store, tell)
         self._worker = worker
         self._now_ms = now_ms
@@ -273,7 +276,7 @@ class Postman:
         if known.event is None:
             raise LookupError(f"{message.event_id} is not in the books")
         tickets = await self._store.tickets(message.booking_id)
-        letter = await write(message, known.event, known.contact, tickets, self._papers)
+        letter = await write(message, known.event, known.contact, tickets, self._papers, self._ask)
         return await channel.send(letter)
 
     def _put_back(self, message: Message, seconds: float, reason: str) -> None:

@@ -153,22 +153,29 @@ async def test_refunds_void_the_tickets_and_are_told(office: Office) -> None:
 async def test_everybody_with_tickets_hears_of_a_change_and_of_the_end(office: Office) -> None:
     event_id = await office.onsale.event("acme", **FREE)
     bookings = [await office.bought(event_id, buyer) for buyer in ("ann", "bob")]
-    await office.mails()
     acme = office.onsale.token("organizer", "acme")
     path = f"{BASE}/events/{event_id}"
+    early = await office.bought(event_id, "cid")
+    refund = await office.onsale.post(f"{BASE}/bookings/{early}/refund", acme, json={})
+    assert refund.status_code == 202, refund.text
+    assert len(await office.mails()) == 4
     types = {"ticket_types": [{"code": "ga", "capacity": 200}]}
     # More tickets are nothing that those who have some must know.
     assert (await office.onsale.ask("PATCH", path, acme, json=types)).status_code == 200
-    assert len(await office.mails()) == 2
+    assert len(await office.mails()) == 4
     assert (
         await office.onsale.ask("PATCH", path, acme, json={"name": "Another Night"})
     ).status_code == 200
-    assert len(await office.mails()) == 4
+    assert len(await office.mails()) == 6
     assert (await office.onsale.post(f"{path}/cancel", acme, json={})).status_code == 202
     for buyer, booking_id in zip(("ann", "bob"), bookings, strict=True):
         await office.until(booking_id, "REFUNDED", buyer)
-    await office.mails()
+    mails = await office.mails()
 
+    told = await office.onsale.store.messages(early)
+    sent = [one.kind.value for one in told if one.status.value == "SENT"]
+    assert sorted(sent) == ["order_confirmation", "refund"], "all was over before"
+    assert len([mail for mail in mails if mail["subject"].startswith("Cancelled")]) == 2
     for booking_id in bookings:
         kinds = [one.kind.value for one in await office.onsale.store.messages(booking_id)]
         assert sorted(kinds) == [

@@ -139,7 +139,10 @@ async def test_a_service_that_never_answers_holds_up_no_mail(services, tmp_path:
 
     async def tell(event_id: str, booking_ids) -> None: ...
 
-    postman = Postman(books, {PUSH: push, EMAIL: mail}, FakePapers(), tell, "p1", now_ms)
+    async def ask(booking_id: str) -> None: ...
+
+    channels = {PUSH: push, EMAIL: mail}
+    postman = Postman(books, channels, FakePapers(), tell, ask, "p1", now_ms=now_ms)
     began = time.monotonic()
     working = asyncio.create_task(postman.work())
     try:

@@ -146,8 +146,11 @@ async def test_a_confirmation_arrives_with_tickets_that_open_the_door(start, cha
         told=False,
     )  # fmt: skip
     contact = Contact("ann@example.org", "Ann Müller", "de-AT", ("Ann Müller", "Bo Ek"))
+
+    async def ask(booking_id: str) -> None: ...
+
     try:
-        letter = await write(message, sold, contact, tickets, papers)
+        letter = await write(message, sold, contact, tickets, papers, ask)
     finally:
         await papers.close()
     name = await channel_to(url).send(letter)

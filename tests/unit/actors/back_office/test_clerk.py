@@ -395,6 +395,23 @@ async def test_a_cancelled_event_voids_everything_and_everybody_hears_of_it():
     assert set(again) <= {desk.books.voids[0]}
 
 
+async def test_a_buyer_who_was_about_to_pay_hears_that_the_event_was_called_off():
+    desk = await confirmed()
+    desk.sale.opened("bob", ga=1)
+    desk.sale.placed("cid", ga=1)
+    await desk.catch_up()
+    desk.sale.call_off()
+    await desk.catch_up()
+    told = {
+        one.booking_id: msgspec.json.decode(one.facts, type=Details).held
+        for one in desk.books.letters.values()
+        if one.kind == "event_cancelled"
+    }
+    # Nobody knows the address of somebody who has only held something.
+    assert told == {ANN: False, booking_id("bob"): True}
+    assert desk.books.kinds().count("event_cancelled") == 2
+
+
 async def test_tickets_that_are_entered_after_the_event_was_called_off_are_void():
     desk = Desk()
     desk.sale.bought("ann", ga=2)

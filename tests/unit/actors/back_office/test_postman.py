@@ -15,8 +15,11 @@ from actors.back_office import postman as module
 from actors.back_office import receipts
 from actors.back_office.channels import ChannelAway, Refused, TryLater
 from actors.back_office.postman import Postman
+from actors.consumer import RetryLater
 from actors.measures import LETTER_DELAY_SECONDS, LETTERS_ENDED
-from engine.letters.facts import Before, Details
+from engine.domain.booking import Booking, Status
+from engine.domain.payment import Part, Payment, PaymentState, Refund
+from engine.letters.facts import Before, Details, Reason
 from engine.limits import (
     PDF_TICKETS_MAX,
     POST_AT_ONCE_MAX,
@@ -28,6 +31,7 @@ from engine.limits import (
 )
 from engine.store.contract import EMAIL, PUSH, MessageKind
 from tests.samples import EVENT_ID, booking_id
+from tests.samples import booking as sample
 from tests.unit.actors.back_office.fake_books import FakeBooks, FakeChannel, FakePapers
 from tests.unit.actors.given import until
 from tests.unit.actors.recording_meter import RecordingMeter
@@ -42,6 +46,9 @@ class World:
         self.papers = FakePapers()
         self.told: list[tuple[str, list[str]]] = []
         self.deaf: set[str] = set()
+        self.bookings: dict[str, Booking] = {}
+        #: Seconds that owners do not answer for, as they say.
+        self.silent_owners = 0.0
         self.running: list[asyncio.Task[None]] = []
         self.meter = RecordingMeter()
 
@@ -50,6 +57,11 @@ class World:
             raise RuntimeError("halted")
         self.told.append((event_id, list(booking_ids)))
 
+    async def ask(self, asked_for: str) -> Booking | None:
+        if self.silent_owners:
+            raise RetryLater(self.silent_owners, "halted")
+        return self.bookings.get(asked_for)
+
     def postman(self, name: str = "p1") -> Postman:
         channels = {EMAIL: self.mail, PUSH: self.push}
         postman = Postman(
@@ -57,8 +69,9 @@ class World:
             channels,
             self.papers,
             self.tell,
+            self.ask,
             name,
-            now_ms,
+            now_ms=now_ms,
             chance=lambda: 0.0,
             meter=self.meter,
         )
@@ -242,6 +255,58 @@ async def test_a_change_is_not_told_to_whom_it_does_not_concern_any_more(world, 
     assert (message.status, message.error) == ("NOT_NEEDED", "none of its tickets is valid")
     assert message.attempts == 0
     assert [one["log_level"] for one in said] == ["info"]
+
+
+# -- an event that was called off --------------------------------------------------
+
+
+def called_off(world: World, number: int = 1) -> None:
+    """Have an event be called off a minute after a booking was paid."""
+    details = Details(reason=Reason.EVENT_CANCELLED)
+    world.books.put(number, MessageKind.EVENT_CANCELLED, details=details, status="VOID")
+    paid = Payment(PaymentState.CAPTURED, 18_900, 0, captured_minor=18_900)
+    bought = replace(sample(number), payment=paid)
+    world.bookings[bought.booking_id] = bought.moved(Status.CONFIRMED, now_ms() - 60_000)
+
+
+async def test_who_has_paid_reads_how_much_comes_back(world):
+    called_off(world)
+    world.postman()
+    await until(world.ended)
+    said = world.mail.sent[0].letter.text
+    assert "You get €189.00 back" in said
+    assert "Money back: €189.00" in said
+
+
+async def test_who_had_given_all_back_before_is_not_told_that_their_tickets_are_void(world):
+    called_off(world)
+    sold = world.bookings[booking_id(1)]
+    parts = tuple(Part(line.ticket_type, line.quantity) for line in sold.lines)
+    asked = sold.refunding(Refund(1, 18_900, parts), now_ms() - 1_000)
+    world.bookings[booking_id(1)] = asked.refunded("re_1", now_ms() + 1_000)
+    world.postman()
+    await until(world.ended)
+    assert world.mail.sent == []
+    message = world.books.messages_by_id[1]
+    assert message.status == "NOT_NEEDED"
+    assert message.error == "none of its tickets was valid when the event was called off"
+
+
+async def test_an_owner_that_does_not_answer_is_waited_for_and_in_the_end_done_without(world):
+    called_off(world)
+    called_off(world, 2)
+    world.silent_owners = 5.0
+    world.postman()
+    await until(lambda: world.books.messages_by_id[1].attempts == 1)
+    assert world.books.messages_by_id[1].error == "its owner does not answer"
+    world.silent_owners = 0.0
+    await until(lambda: len(world.mail.sent) == 2)
+    assert all("€189.00 back" in one.letter.text for one in world.mail.sent)
+    world.silent_owners = 5.0
+    called_off(world, 3)
+    await until(world.ended)
+    assert world.books.statuses() == ["SENT"] * 3
+    assert "back" not in world.mail.sent[2].letter.text
 
 
 # -- what goes wrong ---------------------------------------------------------------
