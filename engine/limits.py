@@ -443,11 +443,10 @@ STORE_ERROR_CHARS_MAX = 500
 
 # -- messages ----------------------------------------------------------------------
 
-#: Letters that the postman has in hand at once: more than a mail server takes together, so
-#: that the next ones are drawn meanwhile. It asks for more when half of them are gone.
+#: Letters of one channel that the postman has in hand at once: more than a mail server takes
+#: together, so that the next ones are drawn meanwhile. It asks for more when half of them are
+#: gone.
 POST_AT_ONCE_MAX = 64
-#: Letters passed over because their channel is away, to find some of another channel.
-POST_PARKED_MAX = 1_000
 #: For so long a letter is nobody else's, milliseconds: longer than all providers together
 #: may hang, and a postman of the same name takes its own at once after a restart.
 POST_LEASE_MS = 300_000
@@ -461,6 +460,9 @@ POST_PAUSE_SECONDS = 60.0
 POST_PAUSE_FACTOR = 10
 #: A channel that is away is left alone for so long, seconds, where it does not say itself.
 POST_AWAY_SECONDS = 10.0
+#: How often letters are looked for whose channel is set no more, seconds: an operator has
+#: changed the settings.
+POST_STRAYS_SECONDS = 60.0
 #: How often confirmations are looked for of which an owner was not told, seconds, and how
 #: many at once: some are only left when a process has died, or an owner.
 POST_UNTOLD_SECONDS = 30.0
@@ -472,3 +474,9 @@ SMTP_CONNECTIONS_MAX = 8
 SMTP_TIMEOUT_SECONDS = 20.0
 #: A provider that was away is left alone for so long, seconds.
 SMTP_AWAY_SECONDS = 10.0
+#: Short messages on their way to one service at once, each in a thread, and the time for each,
+#: seconds: gateways for SMS take one or two.
+PUSH_AT_ONCE_MAX = 8
+PUSH_TIMEOUT_SECONDS = 10.0
+#: A service that did not answer in time is left alone for so long, seconds.
+PUSH_AWAY_SECONDS = 10.0

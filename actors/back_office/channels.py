@@ -6,10 +6,6 @@ from msgspec import Struct
 
 from engine.letters.render import Letter
 
-#: Names of the channels, as rows of messages have them.
-EMAIL = "email"
-PUSH = "push"
-
 
 class TryLater(Exception):
     """It was not taken, and may be another time.

@@ -326,7 +326,7 @@ def _bookings_of(record: Record) -> tuple[str, ...]:
 
 def _hands_over(message: Message) -> bool:
     """Tell whether a message has brought tickets to their buyer."""
-    return message.kind is MessageKind.CONFIRMATION and message.status is MessageStatus.SENT
+    return message.brings_tickets and message.status is MessageStatus.SENT
 
 
 def _at_ms(record: Record) -> int:

@@ -90,7 +90,13 @@ class BackOfficeDesk:
         self._channels = channels = channels_of(settings)
         self._papers = Papers(Seals(settings.seal_keys))
         self._postman = Postman(
-            self._store, channels, self._papers, self._tell_delivered, name, meter=meter
+            self._store,
+            channels,
+            self._papers,
+            self._tell_delivered,
+            self._telling.booking,
+            name,
+            meter=meter,
         )
         self._counter = LetterCounter(self._store, meter) if place == 0 else None
         keeper = Clerk(self._store, self._webhooks, sources, list(channels), self._postman.poke)

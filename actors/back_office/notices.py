@@ -6,12 +6,13 @@ import msgspec
 
 from engine.domain.booking import Booking, Line, Status
 from engine.domain.event import Event
-from engine.domain.payment import Part
+from engine.domain.payment import DISPUTE_WON, Part
 from engine.domain.records import (
     BookingConfirmed,
     EventAmended,
     EventCancelled,
     HoldExpired,
+    PaymentClosing,
     PaymentFailed,
     PaymentGivenUp,
     PaymentReturning,
@@ -23,6 +24,9 @@ from engine.store.contract import MessageKind, NewMessage
 
 #: A message and what its letter says of its cause.
 Notice = tuple[MessageKind, Details]
+
+#: States in which the tickets of a booking are good, unless its money is disputed.
+_GOOD = frozenset({Status.CONFIRMED, Status.TICKETS_DELIVERED, Status.REFUND_DENIED})
 
 _encode = msgspec.json.Encoder().encode
 
@@ -50,6 +54,10 @@ def notice_of(record: Record, booking: Booking | None, *, cancelled: bool) -> No
         # Each attempt to send it back is journalled: the buyer hears of the first.
         late = Details(amount_minor=record.refund.amount_minor, units=held)
         return (MessageKind.LATE_PAYMENT, late) if record.refund.number == 1 else None
+    if isinstance(record, PaymentClosing) and cancelled and booking.status is Status.CANCELLED:
+        # Its buyer was about to pay. Who has tickets is told with all others.
+        ended = Details(units=held, reason=Reason.EVENT_CANCELLED, held=True)
+        return MessageKind.EVENT_CANCELLED, ended
     if isinstance(record, RefundSettled):
         return _refunded(record, booking, cancelled=cancelled)
     return None
@@ -78,6 +86,40 @@ def _refunded(record: RefundSettled, booking: Booking, *, cancelled: bool) -> No
         reason=reason,
     )
     return MessageKind.REFUNDED, back
+
+
+def going_back_minor(booking: Booking, cancelled_at_ms: int) -> int | None:
+    """Return what the buyer of a booking gets back because its event was called off.
+
+    Args:
+        booking: as it stands by now: its refund may be asked for, or made.
+        cancelled_at_ms: when its event was.
+
+    Returns:
+        Minor units; 0 if no money moves; None if none of its tickets was valid by then: all
+        of them had been asked back, or the buyer's bank had been asked for the money.
+    """
+    payment = booking.payment
+    if payment is not None and any(status not in DISPUTE_WON for _, status in payment.disputes):
+        return None
+    refund = None if payment is None else payment.refund
+    called_back = any(
+        one.status is Status.REFUND_REQUESTED and one.at_ms >= cancelled_at_ms
+        for one in booking.later
+    )
+    if booking.status is Status.REFUNDED:
+        if called_back and refund is not None:
+            return refund.amount_minor
+        before = [one.status for one in booking.history if one.at_ms < cancelled_at_ms]
+        # Whoever gave the money back then, its buyer hears of the event.
+        return 0 if before and before[-1] in _GOOD else None
+    under_way = refund if booking.status is Status.REFUND_REQUESTED else None
+    rest = booking if under_way is None else booking.without(under_way.parts)
+    if under_way is not None and not called_back and not rest.units:
+        return None
+    asked_minor = 0 if under_way is None else under_way.amount_minor
+    left_minor = 0 if payment is None else payment.captured_minor - payment.refunded_minor
+    return asked_minor + min(rest.total_minor, left_minor - asked_minor)
 
 
 def notice_to_all(told_before: Event | None, record: Record) -> Notice | None:

@@ -8,6 +8,7 @@ import asyncio
 import random
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from msgspec import Struct
 
 from actors.back_office.channels import Channel, ChannelAway, Refused, TryLater
 from actors.back_office.receipts import Receipts, Tell
-from actors.back_office.writing import Moot, Papers, write
+from actors.back_office.writing import Ask, Moot, Papers, write
 from actors.measures import LETTER_DELAY_SECONDS, LETTERS_ENDED, Meter, Unmetered
 from engine.domain.event import Event
 from engine.limits import (
@@ -25,12 +26,12 @@ from engine.limits import (
     POST_ATTEMPTS_MAX,
     POST_AWAY_SECONDS,
     POST_LEASE_MS,
-    POST_PARKED_MAX,
     POST_PAUSE_FACTOR,
     POST_PAUSE_SECONDS,
     POST_POLL_SECONDS,
+    POST_STRAYS_SECONDS,
 )
-from engine.store.contract import BackOffice, Contact, Message, MessageKind, StoreAway
+from engine.store.contract import BackOffice, Contact, Message, StoreAway
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +85,7 @@ class Postman:
         channels: by which letters go, by name.
         papers: draws what goes with them.
         tell: tells owners of confirmations that were handed over; see `receipts.Tell`.
+        ask: asks owners how a booking stands; see `writing.Ask`.
         worker: name of this postman; the same after a restart, and nobody else's.
         now_ms: Unix milliseconds.
         chance: numbers from 0 to 1.
@@ -96,22 +98,26 @@ class Postman:
         channels: Mapping[str, Channel],
         papers: Papers,
         tell: Tell,
+        ask: Ask,
         worker: str,
+        *,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         chance: Callable[[], float] = random.random,
-        *,
         meter: Meter | None = None,
     ) -> None:
         self._meter = meter or Unmetered()
         self._store = store
         self._channels = channels
         self._papers = papers
+        self._ask = ask
         self._receipts = Receipts(store, tell)
         self._worker = worker
         self._now_ms = now_ms
         self._chance = chance
-        self._in_hand: set[int] = set()
-        self._parked = 0
+        #: The channel of each message in hand.
+        self._in_hand: dict[int, str] = {}
+        #: Channels that letters wait for and that are not set.
+        self._strays: tuple[str, ...] = ()
         self._away_until: dict[str, float] = {}
         self._fates: list[_Fate] = []
         self._fated = asyncio.Event()
@@ -130,11 +136,12 @@ class Postman:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._note_fates())
             tasks.create_task(self._receipts.work())
+            tasks.create_task(self._look_for_strays())
             while True:
-                if not await self._begin(tasks):
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(POST_POLL_SECONDS):
-                            await self._poked.wait()
+                await self._begin(tasks)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POST_POLL_SECONDS):
+                        await self._poked.wait()
 
     async def leave(self) -> None:
         """Leave to the others what this one has taken, once its work has been cancelled.
@@ -143,34 +150,58 @@ class Postman:
         it is nobody else's for POST_LEASE_MS.
         """
         with suppress(StoreAway):
-            limit = POST_AT_ONCE_MAX + POST_PARKED_MAX
-            await self._store.due(self._worker, self._now_ms(), 0, limit)
+            at_most = dict.fromkeys((*self._channels, *self._strays), POST_AT_ONCE_MAX)
+            await self._store.due(self._worker, self._now_ms(), 0, at_most)
 
     # -- taking --------------------------------------------------------------------
 
-    async def _begin(self, tasks: asyncio.TaskGroup) -> bool:
-        """Begin with what is due, and return whether there may be more of it."""
+    async def _begin(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin with what is due, as far as there are places."""
         self._poked.clear()
         # What ends while the books are asked may still stand there as due.
-        in_hand = frozenset(self._in_hand)
-        places = POST_AT_ONCE_MAX - len(in_hand)
-        if places < POST_AT_ONCE_MAX // 2 or all(map(self._is_away, self._channels)):
-            return False
-        limit = len(in_hand) + self._parked + places
+        in_hand = dict(self._in_hand)
+        at_most = self._at_most()
+        if not at_most:
+            return
         try:
-            found = await self._store.due(self._worker, self._now_ms(), POST_LEASE_MS, limit)
-            fresh = [message for message in found if message.message_id not in in_hand]
-            wanted = self._reachable(fresh)
-            self._parked = min(len(fresh) - len(wanted), POST_PARKED_MAX)
-            begun = wanted[:places]
+            found = await self._store.due(self._worker, self._now_ms(), POST_LEASE_MS, at_most)
+            begun = _fitting(found, in_hand, at_most)
             known = await self._look_up(begun) if begun else {}
         except StoreAway as error:
             log.warning("back_office_unreachable", error=str(error))
-            return False
+            return
         for message in begun:
-            self._in_hand.add(message.message_id)
+            self._in_hand[message.message_id] = message.channel
             tasks.create_task(self._see_to(message, known.get(message.message_id)))
-        return len(wanted) >= places
+
+    def _at_most(self) -> dict[str, int]:
+        """Return how many letters may be in hand of each channel that has places for more.
+
+        Each channel has its own: a slow one keeps letters from no other. One that was away
+        has a single place, to see whether it is there again.
+        """
+        in_hand = Counter(self._in_hand.values())
+        at_most = {
+            channel: 1 if channel in self._away_until else POST_AT_ONCE_MAX
+            for channel in (*self._channels, *self._strays)
+            if not self._is_away(channel)
+        }
+        return {
+            channel: limit for channel, limit in at_most.items() if in_hand[channel] <= limit // 2
+        }
+
+    async def _look_for_strays(self) -> None:
+        """Take up letters of channels that are not set any more: they have to end, too."""
+        while True:
+            try:
+                waiting = await self._store.pending_channels()
+            except StoreAway as error:
+                log.warning("back_office_unreachable", error=str(error))
+            else:
+                self._strays = tuple(one for one in waiting if one not in self._channels)
+                if self._strays:
+                    self._poked.set()
+            await asyncio.sleep(POST_STRAYS_SECONDS)
 
     async def _look_up(self, messages: Sequence[Message]) -> dict[int, _Known]:
         """Ask the books once for what several messages need, and return it by their ids.
@@ -194,17 +225,6 @@ class Postman:
             message.message_id: _Known(events[message.event_id], contacts.get(message.booking_id))
             for message in messages
         }
-
-    def _reachable(self, messages: Sequence[Message]) -> list[Message]:
-        """Return those whose channel can be tried: one to see whether it is there again."""
-        reachable, tried = [], set[str]()
-        for message in messages:
-            channel = message.channel
-            if self._is_away(channel) or (channel in self._away_until and channel in tried):
-                continue
-            tried.add(channel)
-            reachable.append(message)
-        return reachable
 
     def _is_away(self, channel: str) -> bool:
         return asyncio.get_running_loop().time() < self._away_until.get(channel, 0.0)
@@ -256,7 +276,7 @@ class Postman:
         if known.event is None:
             raise LookupError(f"{message.event_id} is not in the books")
         tickets = await self._store.tickets(message.booking_id)
-        letter = await write(message, known.event, known.contact, tickets, self._papers)
+        letter = await write(message, known.event, known.contact, tickets, self._papers, self._ask)
         return await channel.send(letter)
 
     def _put_back(self, message: Message, seconds: float, reason: str) -> None:
@@ -267,8 +287,7 @@ class Postman:
         if not self._is_away(message.channel):
             log.warning("channel_left_alone", channel=message.channel, reason=reason)
         self._away_until[message.channel] = asyncio.get_running_loop().time() + seconds
-        self._in_hand.discard(message.message_id)
-        self._parked = min(self._parked + 1, POST_PARKED_MAX)
+        del self._in_hand[message.message_id]
 
     def _failed(self, message: Message, error: str, seconds: float) -> _Failed:
         """Return the fate of a letter after an attempt that counts."""
@@ -327,9 +346,7 @@ class Postman:
             await self._store.sent(ids, provider, now_ms)
             self._is_noted(ids)
             self._count_sent(messages, now_ms)
-            self._receipts.put(
-                [message for message in messages if message.kind is MessageKind.CONFIRMATION]
-            )
+            self._receipts.put([message for message in messages if message.brings_tickets])
         for fate in list(self._fates):
             if isinstance(fate, _Failed):
                 await self._store.failed(fate.message.message_id, fate.error, fate.retry_ms)
@@ -347,13 +364,27 @@ class Postman:
     def _count_sent(self, messages: Sequence[Message], now_ms: int) -> None:
         for message in messages:
             self._meter.add(LETTERS_ENDED, 1, {"end": "sent", "channel": message.channel})
-            if message.kind is MessageKind.CONFIRMATION:
+            if message.brings_tickets:
                 delay_seconds = max(0, now_ms - message.created_ms) / 1_000
                 self._meter.observe(LETTER_DELAY_SECONDS, delay_seconds)
 
     def _is_noted(self, message_ids: Sequence[int]) -> None:
         ended = set(message_ids)
         self._fates = [fate for fate in self._fates if fate.message.message_id not in ended]
-        self._in_hand -= ended
-        if len(self._in_hand) <= POST_AT_ONCE_MAX // 2:
+        channels = {self._in_hand.pop(message_id) for message_id in ended}
+        if channels & self._at_most().keys():
             self._poked.set()
+
+
+def _fitting(
+    found: Sequence[Message], in_hand: Mapping[int, str], at_most: Mapping[str, int]
+) -> list[Message]:
+    """Return what is not in hand yet, no more of a channel than it has places for."""
+    places = Counter(at_most)
+    places.subtract(in_hand.values())
+    fitting = []
+    for message in found:
+        if message.message_id not in in_hand and places[message.channel] > 0:
+            places[message.channel] -= 1
+            fitting.append(message)
+    return fitting

@@ -32,9 +32,9 @@ class Receipts:
         self._fresh: list[Message] = []
         self._changed = asyncio.Event()
 
-    def put(self, confirmations: Sequence[Message]) -> None:
-        """Have owners told of confirmations that were handed over, and are noted as sent."""
-        self._fresh += confirmations
+    def put(self, handed_over: Sequence[Message]) -> None:
+        """Have owners told of messages that brought tickets, and are noted as sent."""
+        self._fresh += handed_over
         self._changed.set()
 
     async def work(self) -> None:

@@ -44,7 +44,9 @@ class _NotHere(Exception):
 class SmtpChannel:
     """Sends mail through the first of its providers that takes it.
 
-    A provider that is away is left alone for SMTP_AWAY_SECONDS.
+    A provider that is away is left alone for SMTP_AWAY_SECONDS. One that breaks off without
+    an answer may have taken the mail: the next one gets it all the same, under the same
+    Message-ID.
 
     Args:
         providers: at least one.
@@ -62,22 +64,33 @@ class SmtpChannel:
         """See `Channel.send`."""
         mail = compose(outgoing, self._sender)
         refusal: str | None = None
-        reached = False
+        put_off: TryLater | None = None
         for line in self._lines:
             try:
                 await line.send(mail)
             except ChannelAway:
                 continue
+            except TryLater as error:
+                # Whoever says so has not taken it: nobody gets it twice by this.
+                put_off = put_off or error
             except _NotHere as error:
-                refusal, reached = str(error), True
-                continue
-            return line.provider.name
+                refusal = str(error)
+            except Refused:
+                if put_off is None:
+                    raise
+                break  # by whoever stands in: the one before may take it yet
+            else:
+                return line.provider.name
+        raise put_off or self._not_taken(refusal)
+
+    def _not_taken(self, refusal: str | None) -> Exception:
+        """Return what it means that each was away or refused us, the last of these like this."""
         away = [seconds for line in self._lines if (seconds := line.away_seconds())]
-        if not reached:
-            raise ChannelAway(min(away, default=SMTP_AWAY_SECONDS), "no provider can be reached")
-        if refusal is not None and not away:
-            raise Refused(refusal)
-        raise TryLater(SMTP_AWAY_SECONDS, f"{refusal}; others are away")
+        if refusal is None:
+            return ChannelAway(min(away, default=SMTP_AWAY_SECONDS), "no provider can be reached")
+        if not away:
+            return Refused(refusal)
+        return TryLater(SMTP_AWAY_SECONDS, f"{refusal}; others are away")
 
     async def close(self) -> None:
         """See `Channel.close`."""

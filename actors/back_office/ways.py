@@ -3,12 +3,13 @@
 import re
 from pathlib import Path
 
-from actors.back_office.channels import EMAIL, PUSH, Channel
+from actors.back_office.channels import Channel
 from actors.back_office.mailbox import FileChannel, sender_of
 from actors.back_office.providers import providers_of
 from actors.back_office.push import AppriseChannel
 from actors.back_office.settings import BackOfficeSettings
 from actors.back_office.smtp import SmtpChannel
+from engine.store.contract import EMAIL, PUSH
 
 #: A comma that another URL follows: Apprise's URLs have commas of their own.
 _NEXT_URL = re.compile(r",\s*(?=[a-z][a-z0-9+.-]*://)", re.IGNORECASE)

@@ -1,17 +1,21 @@
 """Writing the letter of a message: facts from the books, words, what goes with it."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
-from actors.back_office.channels import EMAIL, Attachment, Outgoing
+from actors.back_office.channels import Attachment, Outgoing, TryLater
+from actors.back_office.notices import going_back_minor
+from actors.consumer import RetryLater
+from engine.domain.booking import Booking
 from engine.domain.event import Event
 from engine.domain.tickets import TicketStatus
 from engine.letters.facts import Details, Facts, Line
 from engine.letters.render import render
-from engine.limits import PDF_TICKETS_MAX
-from engine.store.contract import Contact, Message, MessageKind, StoredTicket
+from engine.limits import PDF_TICKETS_MAX, POST_ATTEMPTS_MAX
+from engine.store.contract import CARRIES_FILES, Contact, Message, MessageKind, StoredTicket
 
 _details = msgspec.json.Decoder(Details)
 
@@ -22,6 +26,10 @@ _WITH_CALENDAR = _OF_TICKETS
 
 class Moot(Exception):
     """Nobody is to get this letter any more. Argument: why."""
+
+
+#: Asks the owner of a booking how it stands; None: there is none. Raises RetryLater.
+Ask = Callable[[str], Awaitable[Booking | None]]
 
 
 class Papers(Protocol):
@@ -46,15 +54,19 @@ async def write(
     contact: Contact,
     tickets: Sequence[StoredTicket],
     papers: Papers,
+    ask: Ask,
 ) -> Outgoing:
     """Return the letter of a message as things stand now.
 
     Raises:
         Moot: it tells of a change to somebody whose tickets have all gone back.
+        TryLater: its booking's owner does not answer; the last attempt does without.
         LookupError: the books have no tickets of a booking that they say is confirmed.
     """
     details = _details.decode(message.facts)
-    valid = [ticket for ticket in tickets if ticket.status == TicketStatus.ACTIVE]
+    if message.kind is MessageKind.EVENT_CANCELLED and not details.held:
+        details = await _with_money(message, details, ask)
+    valid = [ticket for ticket in tickets if ticket.status != TicketStatus.VOID]
     if message.kind is MessageKind.CONFIRMATION and not tickets:
         raise LookupError(
             f"{message.booking_id} is confirmed, and its tickets are not in the books"
@@ -63,8 +75,8 @@ async def write(
         raise Moot("none of its tickets is valid")
     issued_at_ms = details.issued_at_ms or message.created_ms
     enclosed: list[Attachment] = []
-    # Nothing but e-mail carries files, and drawing takes longer than all else.
-    carried = message.channel == EMAIL and bool(valid)
+    # Drawing takes longer than all else: not for a channel that carries no files.
+    carried = message.channel == CARRIES_FILES and bool(valid)
     drawn = carried and message.kind is MessageKind.CONFIRMATION and len(valid) <= PDF_TICKETS_MAX
     if drawn:
         enclosed.append(await papers.tickets(event, valid, contact, issued_at_ms))
@@ -89,6 +101,22 @@ async def write(
         tuple(enclosed),
         message.created_ms,
     )
+
+
+async def _with_money(message: Message, details: Details, ask: Ask) -> Details:
+    """Return what is said of a cancellation, with what goes back. Raises Moot, TryLater."""
+    try:
+        booking = await ask(message.booking_id)
+    except RetryLater as error:
+        if message.attempts + 1 < POST_ATTEMPTS_MAX:
+            raise TryLater(error.seconds, "its owner does not answer") from error
+        return details
+    if booking is None:
+        return details
+    amount_minor = going_back_minor(booking, message.created_ms)
+    if amount_minor is None:
+        raise Moot("none of its tickets was valid when the event was called off")
+    return replace(details, amount_minor=amount_minor)
 
 
 def _lines(

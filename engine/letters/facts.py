@@ -44,6 +44,7 @@ class Details(Struct, frozen=True, omit_defaults=True):
         issued_at_ms: when the booking was confirmed; None: when the message was made.
         reason: why money goes back.
         before: what has changed about the event.
+        held: the units of a cancelled event were held, and not sold yet.
     """
 
     amount_minor: int | None = None
@@ -53,6 +54,7 @@ class Details(Struct, frozen=True, omit_defaults=True):
     issued_at_ms: int | None = None
     reason: Reason | None = None
     before: Before | None = None
+    held: bool = False
 
 
 class Line(Struct, frozen=True):
@@ -76,7 +78,7 @@ class Facts(Struct, frozen=True):
         details: what only its cause knew.
         name: of the buyer, if they gave one.
         lines: in the order of the booking.
-        valid: how many tickets of the booking admit somebody.
+        valid: how many tickets of the booking are not void, used ones among them.
         tickets_attached: whether they come with the letter.
         calendar_attached: whether an entry for a calendar does.
     """

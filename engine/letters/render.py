@@ -104,6 +104,7 @@ def _blanks(facts: Facts, language: str) -> dict[str, object]:
         "kept": money(details.kept_minor) if details.kept_minor > 0 else None,
         "deadline": deadline and formats.moment(deadline, event.timezone, language),
         "reason": details.reason,
+        "held": details.held,
     }
 
 

@@ -5,7 +5,7 @@ but for personal data and the fate of messages, which stand nowhere else. Nothin
 of a sale or at a door waits for it. Times are Unix milliseconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -13,6 +13,11 @@ from msgspec import Struct
 
 from engine.domain.event import Event
 
+#: Names of the channels, as rows of messages have them.
+EMAIL = "email"
+PUSH = "push"
+#: The channel that carries files: tickets reach their buyer by no other.
+CARRIES_FILES = EMAIL
 #: `Scan.result`: let through, not let through, and a passage that was taken back.
 ADMITTED = "admitted"
 REFUSED = "refused"
@@ -125,6 +130,11 @@ class Message(Struct, frozen=True):
     error: str | None
     sent_ms: int | None
     told: bool
+
+    @property
+    def brings_tickets(self) -> bool:
+        """Whether its buyer has the tickets with it: a confirmation that carries files."""
+        return self.kind is MessageKind.CONFIRMATION and self.channel == CARRIES_FILES
 
 
 class Tally(Struct, frozen=True):
@@ -250,11 +260,23 @@ class BackOffice(Protocol):
 
     # -- messages ------------------------------------------------------------------
 
-    async def due(self, worker: str, now_ms: int, lease_ms: int, limit: int) -> list[Message]:
-        """Take pending messages whose time has come, oldest first, for `lease_ms`.
+    async def due(
+        self, worker: str, now_ms: int, lease_ms: int, at_most: Mapping[str, int]
+    ) -> list[Message]:
+        """Take pending messages whose time has come, for `lease_ms`; the oldest of each channel.
 
         Nobody else is given them meanwhile; the same worker is.
+
+        Args:
+            worker: who takes them.
+            now_ms: the time.
+            lease_ms: for how long.
+            at_most: how many of each channel; of others, none are taken.
         """
+        ...
+
+    async def pending_channels(self) -> list[str]:
+        """Return the channels by which messages are still to go."""
         ...
 
     async def sent(self, message_ids: Sequence[int], provider: str, at_ms: int) -> None:
@@ -270,7 +292,7 @@ class BackOffice(Protocol):
         ...
 
     async def untold(self, limit: int) -> list[Message]:
-        """Return confirmations that were handed over and of which the owner does not know."""
+        """Return messages that have brought tickets, which the owner does not know."""
         ...
 
     async def told(self, message_ids: Sequence[int]) -> None:

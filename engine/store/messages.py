@@ -1,6 +1,6 @@
 """Messages that are to be sent, and what became of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import asdict
 from sqlalchemy import false, func, or_, select, true, update
@@ -29,22 +29,30 @@ async def put(connection: AsyncConnection, new: Sequence[NewMessage]) -> None:
 
 
 async def take(
-    connection: AsyncConnection, worker: str, now_ms: int, lease_ms: int, limit: int
+    connection: AsyncConnection,
+    worker: str,
+    now_ms: int,
+    lease_ms: int,
+    at_most: Mapping[str, int],
 ) -> list[Message]:
-    """Take pending messages whose time has come, oldest first; see `BackOffice.due`.
+    """Take pending messages whose time has come, channel by channel; see `BackOffice.due`.
 
     What another worker is taking at this moment is passed over.
     """
     order = (messages.c.next_attempt_ms, messages.c.message_id)
     free = or_(messages.c.leased_until_ms <= now_ms, messages.c.worker == worker)
-    found = await connection.execute(
-        select(*columns(messages, Message))
-        .where(PENDING, messages.c.next_attempt_ms <= now_ms, free)
-        .order_by(*order)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+    due = select(*columns(messages, Message)).where(
+        PENDING, messages.c.next_attempt_ms <= now_ms, free
     )
-    taken = read(found, Message)
+    taken: list[Message] = []
+    for channel, limit in at_most.items():
+        found = await connection.execute(
+            due.where(messages.c.channel == channel)
+            .order_by(*order)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        taken += read(found, Message)
     if taken:
         await connection.execute(
             update(messages)
@@ -52,6 +60,14 @@ async def take(
             .values(worker=worker, leased_until_ms=now_ms + lease_ms)
         )
     return taken
+
+
+async def pending_channels(connection: AsyncConnection) -> list[str]:
+    """Return the channels by which messages are still to go."""
+    found = await connection.scalars(
+        select(messages.c.channel).where(PENDING).distinct().order_by(messages.c.channel)
+    )
+    return list(found)
 
 
 async def note_sent(
@@ -110,7 +126,7 @@ async def note_not_needed(connection: AsyncConnection, message_id: int, reason: 
 
 
 async def untold(connection: AsyncConnection, limit: int) -> list[Message]:
-    """Return confirmations that were handed over and of which the owner does not know."""
+    """Return messages that have brought tickets, which the owner does not know."""
     found = await connection.execute(
         select(*columns(messages, Message))
         .where(UNTOLD)

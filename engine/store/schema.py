@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from engine.domain.admission import DoorReason
-from engine.store.contract import MessageKind, MessageStatus
+from engine.store.contract import CARRIES_FILES, MessageKind, MessageStatus
 from engine.store.webhook_contract import DeliveryStatus
 
 metadata = MetaData(
@@ -46,7 +46,8 @@ Number = BigInteger().with_variant(Integer(), "sqlite")
 # would hide that.
 PENDING = text(f"status = '{MessageStatus.PENDING}'")
 UNTOLD = text(
-    f"status = '{MessageStatus.SENT}' AND kind = '{MessageKind.CONFIRMATION}' AND told = false"
+    f"status = '{MessageStatus.SENT}' AND kind = '{MessageKind.CONFIRMATION}'"
+    f" AND channel = '{CARRIES_FILES}' AND told = false"
 )
 FORGED = text(f"reason = '{DoorReason.FORGED}'")
 WAITING = text(f"status = '{DeliveryStatus.PENDING}'")
@@ -139,6 +140,7 @@ messages = Table(
     Column("leased_until_ms", BigInteger, nullable=False),
     Index(
         "ix_messages_pending",
+        "channel",
         "next_attempt_ms",
         "message_id",
         sqlite_where=PENDING,

@@ -1,6 +1,6 @@
 """The back office in a relational database: one transaction for each call."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from engine.domain.event import Event
 from engine.store import messages, people, scans, tickets
@@ -122,10 +122,17 @@ class SqlBackOffice:
 
     # -- messages ------------------------------------------------------------------
 
-    async def due(self, worker: str, now_ms: int, lease_ms: int, limit: int) -> list[Message]:
+    async def due(
+        self, worker: str, now_ms: int, lease_ms: int, at_most: Mapping[str, int]
+    ) -> list[Message]:
         """See `BackOffice.due`."""
         async with self.database.writing() as connection:
-            return await messages.take(connection, worker, now_ms, lease_ms, limit)
+            return await messages.take(connection, worker, now_ms, lease_ms, at_most)
+
+    async def pending_channels(self) -> list[str]:
+        """See `BackOffice.pending_channels`."""
+        async with self.database.reading() as connection:
+            return await messages.pending_channels(connection)
 
     async def sent(self, message_ids: Sequence[int], provider: str, at_ms: int) -> None:
         """See `BackOffice.sent`."""

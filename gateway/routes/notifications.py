@@ -12,7 +12,7 @@ from actors.back_office.notices import confirmation, messages_of
 from engine.domain.ids import event_of_booking, request_id
 from engine.domain.tickets import WITH_TICKETS
 from engine.limits import LIST_MAX, RESEND_SECONDS
-from engine.store.contract import Message, MessageKind, MessageStatus, Writes
+from engine.store.contract import CARRIES_FILES, Message, MessageKind, MessageStatus, Writes
 from gateway.bodies import invalid
 from gateway.idempotency import key_of
 from gateway.problems import Problem, jittered
@@ -34,8 +34,6 @@ from gateway.views import maybe_rfc3339, rfc3339
 
 router = APIRouter(prefix="/api/v1", tags=["notifications"])
 
-#: By which a confirmation is sent again.
-_CHANNEL = "email"
 #: By which messages that somebody asked for are told from others: part of their dedupe key.
 _AGAIN = "again-"
 _MESSAGE_ID = re.compile(r"ntf_([1-9][0-9]{0,17})")
@@ -159,7 +157,7 @@ async def resend_tickets(
         (MessageKind.CONFIRMATION, confirmation(shown.booking)),
         event_of_booking(booking_id),
         [booking_id],
-        [_CHANNEL],
+        [CARRIES_FILES],
         f"{_AGAIN}{key}",
         now_ms,
     )

@@ -34,7 +34,7 @@ async def test_a_database_that_went_away_is_used_again_when_it_is_back(
         with pytest.raises(StoreAway):
             await store.write(Writes(tickets=[ticket(2)]))
         with pytest.raises(StoreAway):
-            await store.due("worker", 0, 1, 1)
+            await store.due("worker", 0, 1, {"email": 1})
     store_rig.come_back()
     await store.write(Writes(tickets=[ticket(2)]))
     for number in (1, 2):

@@ -3,8 +3,12 @@
 import asyncio
 from collections import Counter
 
+from sqlalchemy import select, text
+
 from engine.limits import STORE_ERROR_CHARS_MAX
 from engine.store.contract import (
+    EMAIL,
+    PUSH,
     Message,
     MessageKind,
     MessageStatus,
@@ -12,8 +16,9 @@ from engine.store.contract import (
     Tally,
     Writes,
 )
+from engine.store.schema import PENDING, UNTOLD, messages
 from engine.store.sql import SqlBackOffice
-from tests.contract.store_rigs import StoreRig
+from tests.contract.store_rigs import SqliteRig, StoreRig
 from tests.samples import EVENT_ID, NOW_MS, booking_id, event
 
 LEASE_MS = 60_000
@@ -44,7 +49,7 @@ async def filled(rig: StoreRig, *new: NewMessage) -> SqlBackOffice:
 async def take(
     store: SqlBackOffice, worker: str = "a", now_ms: int = NOW_MS + 99, limit: int = 10
 ) -> list[Message]:
-    return await store.due(worker, now_ms, LEASE_MS, limit)
+    return await store.due(worker, now_ms, LEASE_MS, {EMAIL: limit})
 
 
 def keys(messages: list[Message]) -> list[str]:
@@ -90,6 +95,18 @@ async def test_there_is_never_a_second_one_of_a_key(store_rig: StoreRig) -> None
 async def test_the_oldest_are_taken_first(store_rig: StoreRig) -> None:
     store = await filled(store_rig, *(message(number) for number in (3, 1, 2)))
     assert keys(await take(store, limit=2)) == ["confirmation:1", "confirmation:2"]
+
+
+async def test_each_channel_is_taken_by_itself(store_rig: StoreRig) -> None:
+    pushed = [message(number, channel=PUSH, dedupe_key=f"push:{number}") for number in range(5)]
+    store = await filled(store_rig, *pushed, *(message(number) for number in (7, 6)))
+    assert await store.pending_channels() == [EMAIL, PUSH]
+    found = await store.due("a", NOW_MS + 99, LEASE_MS, {EMAIL: 9, PUSH: 2})
+    assert keys(found) == ["confirmation:6", "confirmation:7", "push:0", "push:1"]
+    assert keys(await store.due("b", NOW_MS + 99, LEASE_MS, {PUSH: 2})) == ["push:2", "push:3"]
+    assert await store.due("b", NOW_MS + 99, LEASE_MS, {"fax": 2}) == []
+    await store.sent([one.message_id for one in found if one.channel == EMAIL], "smtp", NOW_MS)
+    assert await store.pending_channels() == [PUSH]
 
 
 async def test_what_one_has_in_hand_no_other_is_given(store_rig: StoreRig) -> None:
@@ -186,16 +203,35 @@ async def test_what_was_given_up_stays_so_unless_it_arrived(store_rig: StoreRig)
     assert after.status is MessageStatus.SENT
 
 
-async def test_confirmations_are_untold_until_the_owner_knows(store_rig: StoreRig) -> None:
+async def test_what_brought_tickets_is_untold_until_the_owner_knows(store_rig: StoreRig) -> None:
     expired = message(3, kind=MessageKind.EXPIRED, dedupe_key="expired:3")
-    store = await filled(store_rig, message(1), message(2), message(4), expired)
+    pushed = message(1, channel=PUSH, dedupe_key="confirmation:1:push")
+    store = await filled(store_rig, pushed, message(1), message(2), message(4), expired)
     taken = {one.dedupe_key: one.message_id for one in await take(store)}
     assert await store.untold(10) == []
     await store.sent([*taken.values()], "smtp", NOW_MS)
     assert keys(await store.untold(2)) == ["confirmation:1", "confirmation:2"]
     await store.told([taken["confirmation:1"], taken["expired:3"]])
     assert keys(await store.untold(10)) == ["confirmation:2", "confirmation:4"]
-    assert [one.told for one in await store.messages(booking_id(1))] == [True]
+    told = {one.channel: one.told for one in await store.messages(booking_id(1))}
+    assert told == {EMAIL: True, PUSH: False}
+
+
+async def test_what_is_untold_or_due_is_found_by_its_index(sqlite_rig: SqliteRig) -> None:
+    store = await filled(sqlite_rig)
+    found = select(messages.c.message_id)
+    queries = {
+        "ix_messages_untold": found.where(UNTOLD).order_by(messages.c.message_id),
+        "ix_messages_pending (channel=? AND next_attempt_ms<?)": found.where(
+            PENDING, messages.c.channel == EMAIL, messages.c.next_attempt_ms <= NOW_MS
+        ).order_by(messages.c.next_attempt_ms, messages.c.message_id),
+    }
+    async with store.database.reading() as connection:
+        for index, query in queries.items():
+            written = query.compile(connection.engine, compile_kwargs={"literal_binds": True})
+            plan = await connection.execute(text(f"EXPLAIN QUERY PLAN {written}"))
+            (step,) = [row.detail for row in plan]
+            assert index in step
 
 
 async def test_messages_are_counted_by_state(store_rig: StoreRig) -> None:

@@ -154,22 +154,29 @@ async def test_refunds_void_the_tickets_and_are_told(office: Office) -> None:
 async def test_everybody_with_tickets_hears_of_a_change_and_of_the_end(office: Office) -> None:
     event_id = await office.onsale.event("acme", **FREE)
     bookings = [await office.bought(event_id, buyer) for buyer in ("ann", "bob")]
-    await office.mails()
     acme = office.onsale.token("organizer", "acme")
     path = f"{BASE}/events/{event_id}"
+    early = await office.bought(event_id, "cid")
+    refund = await office.onsale.post(f"{BASE}/bookings/{early}/refund", acme, json={})
+    assert refund.status_code == 202, refund.text
+    assert len(await office.mails()) == 4
     types = {"ticket_types": [{"code": "ga", "capacity": 200}]}
     # More tickets are nothing that those who have some must know.
     assert (await office.onsale.ask("PATCH", path, acme, json=types)).status_code == 200
-    assert len(await office.mails()) == 2
+    assert len(await office.mails()) == 4
     assert (
         await office.onsale.ask("PATCH", path, acme, json={"name": "Another Night"})
     ).status_code == 200
-    assert len(await office.mails()) == 4
+    assert len(await office.mails()) == 6
     assert (await office.onsale.post(f"{path}/cancel", acme, json={})).status_code == 202
     for buyer, booking_id in zip(("ann", "bob"), bookings, strict=True):
         await office.until(booking_id, "REFUNDED", buyer)
-    await office.mails()
+    mails = await office.mails()
 
+    told = await office.onsale.store.messages(early)
+    sent = [one.kind.value for one in told if one.status.value == "SENT"]
+    assert sorted(sent) == ["order_confirmation", "refund"], "all was over before"
+    assert len([mail for mail in mails if mail["subject"].startswith("Cancelled")]) == 2
     for booking_id in bookings:
         kinds = [one.kind.value for one in await office.onsale.store.messages(booking_id)]
         assert sorted(kinds) == [
@@ -223,6 +230,30 @@ async def test_a_buyer_sees_what_was_sent_and_has_it_sent_again(office: Office) 
     rival = office.onsale.token("organizer", "rival")
     nothing = (await office.onsale.get(f"{BASE}/notifications/statistics", rival)).json()
     assert nothing["total"] == {"pending": 0, "sent": 0, "permanently_failed": 0, "not_needed": 0}
+
+
+async def test_what_is_sent_again_after_its_holder_went_in_is_the_same_ticket(
+    office: Office,
+) -> None:
+    event_id = await office.onsale.event("acme", **FREE)
+    booking_id = await office.bought(event_id)
+    await office.until(booking_id, "TICKETS_DELIVERED")
+    ann = office.onsale.token("buyer", "ann")
+    listed = await office.onsale.get(f"{BASE}/bookings/{booking_id}/tickets", ann)
+    (code,) = [ticket["qr"] for ticket in listed.json()["data"]]
+    staff = office.onsale.token("staff", "sam", org="acme")
+    scan = {"qr": code, "gate": "North"}
+    answer = await office.onsale.post(f"{BASE}/events/{event_id}/check-ins", staff, json=scan)
+    assert answer.json()["result"] == "admitted"
+    await office.settled()
+    assert [one.status for one in await office.onsale.store.tickets(booking_id)] == ["USED"]
+
+    again = await office.onsale.post(f"{BASE}/bookings/{booking_id}/notifications/resend", ann)
+
+    assert again.status_code == 202, again.text
+    mails = await office.mails()
+    assert [read_pdf(attached(mail, "application/pdf")) for mail in mails] == [[code]] * 2
+    assert "no longer valid" not in str(mails[1].get_body(("plain",)))
 
 
 async def test_tickets_are_sent_again_once_a_minute_whoever_asks(

@@ -146,8 +146,11 @@ async def test_a_confirmation_arrives_with_tickets_that_open_the_door(start, cha
         told=False,
     )  # fmt: skip
     contact = Contact("ann@example.org", "Ann Müller", "de-AT", ("Ann Müller", "Bo Ek"))
+
+    async def ask(booking_id: str) -> None: ...
+
     try:
-        letter = await write(message, sold, contact, tickets, papers)
+        letter = await write(message, sold, contact, tickets, papers, ask)
     finally:
         await papers.close()
     name = await channel_to(url).send(letter)
@@ -246,6 +249,48 @@ async def test_a_provider_that_does_not_like_us_is_passed_over_for_this_letter(
     assert len(other.mails) == 1
     with pytest.raises(Refused):
         await channel_to(url).send(outgoing())
+
+
+@pytest.mark.parametrize(
+    ("where", "answer"),
+    [
+        ("rcpt", "450 4.2.0 <ann1@example.org> greylisted, come back"),
+        ("rcpt", "454 4.7.0 too many mails from you"),
+        ("rcpt", "452 4.3.1 insufficient storage"),
+        ("data", "451 4.3.0 try again later"),
+    ],
+)
+async def test_what_one_provider_puts_off_the_next_one_takes(
+    start, channel_to, where, answer
+) -> None:
+    room, url = start()
+    other, second = start()
+    last, third = start()
+    if where == "rcpt":
+        room.rcpt["ann1@example.org"] = [answer]
+    else:
+        room.data = [answer]
+    channel = channel_to(url, second, third)
+    assert second.endswith(await channel.send(outgoing()))
+    assert (room.mails, len(other.mails), last.mails) == ([], 1, [])
+    # It is there for the next letter: nobody has called it away.
+    assert url.endswith(await channel.send(outgoing(2)))
+
+
+async def test_what_nobody_takes_yet_is_put_off_in_the_words_of_the_first(
+    start, channel_to
+) -> None:
+    (room, url), (other, second) = start(), start()
+    dead = f"smtp://localhost:{_free_port()}"
+    channel = channel_to(dead, url, second)
+    room.rcpt["ann1@example.org"] = ["451 4.3.0 try again later"] * 3
+    for answer in ("452 4.3.1 full", "554 5.7.1 relay access denied", "550 no relaying for you"):
+        other.rcpt["ann1@example.org"] = [answer]
+        with pytest.raises(TryLater) as caught:
+            await channel.send(outgoing())
+        assert not isinstance(caught.value, ChannelAway)
+        assert caught.value.reason == "451 4.3.0"
+    assert (room.mails, other.mails) == ([], [])
 
 
 # -- who is away -------------------------------------------------------------------

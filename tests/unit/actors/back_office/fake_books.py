@@ -3,15 +3,17 @@
 # ruff: noqa: ARG002 - fakes take what the real ones take
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
-from actors.back_office.channels import EMAIL, Attachment, Outgoing
+from actors.back_office.channels import Attachment, Outgoing
 from engine.domain.event import Event
 from engine.letters.facts import Details
 from engine.store.contract import (
+    EMAIL,
     Contact,
     Message,
     MessageKind,
@@ -86,18 +88,27 @@ class FakeBooks:
         if self.away or name in self.stuck:
             raise StoreAway("gone")
 
-    async def due(self, worker: str, now_ms: int, lease_ms: int, limit: int) -> list[Message]:
+    async def due(
+        self, worker: str, now_ms: int, lease_ms: int, at_most: Mapping[str, int]
+    ) -> list[Message]:
         await self._answer("due")
-        found = []
+        found: list[Message] = []
+        left = Counter(at_most)
         for message in self.messages_by_id.values():
             holder, until_ms = self.leases.get(message.message_id, ("", 0))
             free = until_ms <= now_ms or holder == worker
-            if message.status == "PENDING" and message.next_attempt_ms <= now_ms and free:
+            due = message.status == "PENDING" and message.next_attempt_ms <= now_ms
+            if due and free and left[message.channel] > 0:
+                left[message.channel] -= 1
                 found.append(message)
-        found = found[:limit]
         for message in found:
             self.leases[message.message_id] = (worker, now_ms + lease_ms)
         return found
+
+    async def pending_channels(self) -> list[str]:
+        await self._answer("pending_channels")
+        pending = (one for one in self.messages_by_id.values() if one.status == "PENDING")
+        return sorted({message.channel for message in pending})
 
     async def contacts(self, booking_ids: Sequence[str]) -> dict[str, Contact]:
         await self._answer("contacts")
@@ -138,9 +149,7 @@ class FakeBooks:
         return [
             message
             for message in self.messages_by_id.values()
-            if message.status == "SENT"
-            and message.kind is MessageKind.CONFIRMATION
-            and not message.told
+            if message.status == "SENT" and message.brings_tickets and not message.told
         ][:limit]
 
     async def told(self, message_ids: Sequence[int]) -> None:
@@ -159,7 +168,7 @@ class FakeChannel:
         self.sent: list[Outgoing] = []
         self.tried: list[str] = []
         self.troubles: dict[str, object] = {}
-        self.always: Exception | None = None
+        self.always: object = None
 
     async def send(self, outgoing: Outgoing) -> str:
         await asyncio.sleep(0.01)

@@ -7,7 +7,7 @@ from email.headerregistry import Address
 
 import pytest
 
-from actors.back_office.channels import EMAIL, PUSH, Attachment, Outgoing, Refused
+from actors.back_office.channels import Attachment, Outgoing, Refused
 from actors.back_office.mailbox import FileChannel, compose, file_name, sender_of
 from actors.back_office.providers import Provider, providers_of
 from actors.back_office.push import AppriseChannel
@@ -15,6 +15,7 @@ from actors.back_office.settings import BackOfficeSettings
 from actors.back_office.smtp import SmtpChannel
 from actors.back_office.ways import channels_of
 from engine.letters.render import Letter
+from engine.store.contract import EMAIL, PUSH
 
 SENDER = Address("Onsale Tickets", addr_spec="tickets@example.org")
 LETTER = Letter("Ihre Tickets für Ü", "Bestätigt.", "Hallo Ü\n", "<p>Hallo Ü</p>\n")
@@ -201,5 +202,5 @@ def test_mail_goes_to_files_until_a_server_is_named() -> None:
         settings(smtp_urls="smtp://localhost", notify_urls="json://a/?x=1,2, json://b")
     )
     assert isinstance(set_up[EMAIL], SmtpChannel)
-    assert [name for name, _ in set_up[PUSH]._services] == ["json-1", "json-2"]
+    assert [one.name for one in set_up[PUSH]._services] == ["json-1", "json-2"]
     assert channels_of(settings()).keys() == {EMAIL}

@@ -213,6 +213,18 @@ async def test_tickets_that_were_sent_while_others_went_back_are_delivered_in_th
     assert desk.sale.status() is status
 
 
+async def test_a_short_message_that_was_sent_meanwhile_has_delivered_no_tickets():
+    desk = Desk(channels=("email", "push"))
+    desk.sale.bought("ann", ga=2)
+    await desk.catch_up()
+    desk.sale.ask(refund("ann", ORGANIZER, ga=1))
+    await desk.catch_up()
+    desk.books.sent.update(one for one in desk.books.letters if one.endswith(":push"))
+    desk.sale.hear(refund_said("succeeded", 4_500))
+    await desk.catch_up()
+    assert desk.sale.status() is Status.CONFIRMED
+
+
 async def test_a_refund_that_fails_makes_its_tickets_good_again_and_is_not_told():
     desk = await confirmed()
     desk.sale.ask(refund("ann", ORGANIZER))
@@ -381,6 +393,23 @@ async def test_a_cancelled_event_voids_everything_and_everybody_hears_of_it():
     ((event_id, sequence, _), *again) = desk.books.voids
     assert (event_id, sequence) == (EVENT_ID, desk.sale.entries[-1].sequence)
     assert set(again) <= {desk.books.voids[0]}
+
+
+async def test_a_buyer_who_was_about_to_pay_hears_that_the_event_was_called_off():
+    desk = await confirmed()
+    desk.sale.opened("bob", ga=1)
+    desk.sale.placed("cid", ga=1)
+    await desk.catch_up()
+    desk.sale.call_off()
+    await desk.catch_up()
+    told = {
+        one.booking_id: msgspec.json.decode(one.facts, type=Details).held
+        for one in desk.books.letters.values()
+        if one.kind == "event_cancelled"
+    }
+    # Nobody knows the address of somebody who has only held something.
+    assert told == {ANN: False, booking_id("bob"): True}
+    assert desk.books.kinds().count("event_cancelled") == 2
 
 
 async def test_tickets_that_are_entered_after_the_event_was_called_off_are_void():

@@ -4,14 +4,24 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from actors.back_office.notices import confirmation, messages_of, notice_of, notice_to_all
+from actors.back_office.notices import (
+    confirmation,
+    going_back_minor,
+    messages_of,
+    notice_of,
+    notice_to_all,
+)
+from engine.domain.booking import Status
+from engine.domain.cancellation import call_off
 from engine.domain.event import RefundPolicy, Venue
+from engine.domain.payment import Part, Refund
 from engine.domain.records import (
     EFFECTS,
     BookingConfirmed,
     EventAmended,
     EventCancelled,
     HoldExpired,
+    PaymentClosing,
     PaymentFailed,
     PaymentGivenUp,
     PaymentReturning,
@@ -25,14 +35,18 @@ from tests.unit.engine.domain.given import (
     NOW_MS,
     ORGANIZER,
     STARTS_AT_MS,
+    TTL_MS,
     amend,
     an_event,
     booking_id,
+    release,
 )
 from tests.unit.engine.domain.given_payments import (
     CANCEL,
     SUCCEEDED,
     BoxOffice,
+    charged,
+    disputed,
     failed,
     refund,
     refund_said,
@@ -149,6 +163,27 @@ def test_of_a_refund_behind_which_another_has_begun_no_amount_is_known():
     assert one == (MessageKind.REFUNDED, Details(reason=Reason.REQUESTED))
 
 
+def test_who_was_about_to_pay_when_the_event_was_called_off_hears_of_it():
+    office = BoxOffice()
+    office.opened("ann", ga=2)
+    office.ask(CANCEL)
+    office.take(*call_off(office.state, office.now_ms))
+    lost = Details(units=(Units("ga", 2),), reason=Reason.EVENT_CANCELLED, held=True)
+    assert notice(office, PaymentClosing) == (MessageKind.EVENT_CANCELLED, lost)
+
+
+def test_a_payment_that_is_closed_for_another_reason_is_no_news():
+    office = BoxOffice()
+    office.opened("ann", ga=2)
+    office.ask(release("ann"))
+    assert notice(office, PaymentClosing) is None
+    office = BoxOffice()
+    office.opened("ann", ga=2)
+    office.wait(2 * TTL_MS)
+    office.expire_due()
+    assert notice(office, PaymentClosing) is None
+
+
 def test_units_of_several_lines_of_a_type_are_counted_together():
     office = BoxOffice()
     office.opened("ann", ga=2)
@@ -211,6 +246,114 @@ def test_what_is_of_one_booking_concerns_nobody_else():
     office.ask(amend(name="Day"))
     records = [one for entry in office.entries[:-1] for one in entry.records]
     assert [notice_to_all(an_event(), one) for one in records] == [None] * len(records)
+
+
+# -- money of an event that was called off ---------------------------------------------
+
+
+def going_back(office: BoxOffice, customer: str = "ann") -> int | None:
+    cancelled_at_ms = office.state.cancelled_at_ms
+    assert cancelled_at_ms is not None
+    return going_back_minor(office.booking(customer), cancelled_at_ms)
+
+
+def test_everything_that_was_paid_goes_back_whenever_one_looks():
+    office = BoxOffice(refund_policy=RefundPolicy(1, 80))
+    office.bought("ann", ga=2)
+    office.wait(1_000)
+    office.ask(CANCEL)
+    found = [going_back(office)]
+    while office.state.to_call_off:
+        office.take(*call_off(office.state, office.now_ms))
+    found.append(going_back(office))
+    office.hear(refund_said("failed"))
+    found.append(going_back(office))
+    assert found == [9_000] * 3
+    office = BoxOffice()
+    office.bought("ann", ga=2)
+    office.wait(1_000)
+    office.call_off()
+    office.hear(refund_said("succeeded"))
+    office.wait(60_000)
+    assert office.status() is Status.REFUNDED
+    assert going_back(office) == 9_000
+
+
+def test_what_had_gone_back_before_does_not_go_back_again():
+    office = BoxOffice()
+    office.bought("ann", ga=2)
+    office.ask(refund("ann", ORGANIZER, ga=1))
+    office.hear(refund_said("succeeded", 4_500))
+    office.wait(1_000)
+    office.call_off()
+    assert going_back(office) == 4_500
+    office = BoxOffice()
+    office.bought("ann", ga=2)
+    office.hear(charged(1_000))
+    office.wait(1_000)
+    office.ask(CANCEL)
+    assert going_back(office) == 8_000
+
+
+def test_a_part_that_is_on_its_way_is_counted_with_the_rest():
+    office = BoxOffice(refund_policy=RefundPolicy(1, 80))
+    office.bought("ann", ga=2)
+    office.ask(refund("ann", ga=1))
+    office.wait(1_000)
+    office.call_off()
+    assert office.status() is Status.REFUND_REQUESTED
+    assert going_back(office) == 3_600 + 4_500
+
+
+def test_a_free_booking_gets_no_money_and_is_told():
+    office = BoxOffice()
+    office.bought("ann", ga=2)
+    office.wait(1_000)
+    office.ask(CANCEL)
+    free = replace(office.booking("ann"), payment=None)
+    free = replace(free, lines=tuple(replace(line, unit_price_minor=0) for line in free.lines))
+    assert going_back_minor(free, office.now_ms) == 0
+    parts = tuple(Part(line.ticket_type, line.quantity) for line in free.lines)
+    over = free.refunding(Refund(1, 0, parts), office.now_ms).refunded("", office.now_ms)
+    assert over.status is Status.REFUNDED
+    assert going_back_minor(over, office.now_ms) == 0
+
+
+def test_who_had_no_valid_ticket_left_is_not_concerned():
+    asked = BoxOffice()
+    asked.bought("ann", ga=2)
+    asked.ask(refund("ann", ORGANIZER))
+    asked.wait(1_000)
+    asked.call_off()
+    assert going_back(asked) is None
+    asked.wait(1_000)
+    asked.hear(refund_said("succeeded"))
+    assert asked.status() is Status.REFUNDED
+    assert going_back(asked) is None
+
+    disputing = BoxOffice()
+    disputing.bought("ann", ga=2)
+    disputing.hear(disputed("needs_response"))
+    disputing.wait(1_000)
+    disputing.call_off()
+    assert going_back(disputing) is None
+
+    taken = BoxOffice()
+    taken.bought("ann", ga=2)
+    taken.hear(charged(9_000))
+    taken.wait(1_000)
+    taken.call_off()
+    assert going_back(taken) is None
+
+
+def test_who_gets_the_money_from_somebody_else_hears_of_the_event_all_the_same():
+    office = BoxOffice()
+    office.bought("ann", ga=2)
+    office.wait(1_000)
+    office.ask(CANCEL)
+    office.hear(charged(9_000))
+    assert office.status() is Status.REFUNDED
+    assert going_back(office) == 0
 
 
 # -- rows ------------------------------------------------------------------------------

@@ -8,14 +8,18 @@ from itertools import pairwise
 
 import pytest
 import structlog
+from msgspec.structs import replace
 from structlog.testing import LogCapture
 
 from actors.back_office import postman as module
 from actors.back_office import receipts
-from actors.back_office.channels import EMAIL, PUSH, ChannelAway, Refused, TryLater
+from actors.back_office.channels import ChannelAway, Refused, TryLater
 from actors.back_office.postman import Postman
+from actors.consumer import RetryLater
 from actors.measures import LETTER_DELAY_SECONDS, LETTERS_ENDED
-from engine.letters.facts import Before, Details
+from engine.domain.booking import Booking, Status
+from engine.domain.payment import Part, Payment, PaymentState, Refund
+from engine.letters.facts import Before, Details, Reason
 from engine.limits import (
     PDF_TICKETS_MAX,
     POST_AT_ONCE_MAX,
@@ -25,8 +29,9 @@ from engine.limits import (
     POST_PAUSE_SECONDS,
     POST_UNTOLD_SECONDS,
 )
-from engine.store.contract import MessageKind
+from engine.store.contract import EMAIL, PUSH, MessageKind
 from tests.samples import EVENT_ID, booking_id
+from tests.samples import booking as sample
 from tests.unit.actors.back_office.fake_books import FakeBooks, FakeChannel, FakePapers
 from tests.unit.actors.given import until
 from tests.unit.actors.recording_meter import RecordingMeter
@@ -41,6 +46,9 @@ class World:
         self.papers = FakePapers()
         self.told: list[tuple[str, list[str]]] = []
         self.deaf: set[str] = set()
+        self.bookings: dict[str, Booking] = {}
+        #: Seconds that owners do not answer for, as they say.
+        self.silent_owners = 0.0
         self.running: list[asyncio.Task[None]] = []
         self.meter = RecordingMeter()
 
@@ -49,6 +57,11 @@ class World:
             raise RuntimeError("halted")
         self.told.append((event_id, list(booking_ids)))
 
+    async def ask(self, asked_for: str) -> Booking | None:
+        if self.silent_owners:
+            raise RetryLater(self.silent_owners, "halted")
+        return self.bookings.get(asked_for)
+
     def postman(self, name: str = "p1") -> Postman:
         channels = {EMAIL: self.mail, PUSH: self.push}
         postman = Postman(
@@ -56,8 +69,9 @@ class World:
             channels,
             self.papers,
             self.tell,
+            self.ask,
             name,
-            now_ms,
+            now_ms=now_ms,
             chance=lambda: 0.0,
             meter=self.meter,
         )
@@ -167,8 +181,10 @@ async def test_a_poke_is_heard_at_once_and_silence_costs_one_look_a_second(world
         (MessageKind.CONFIRMATION, 1, "ACTIVE", ["pdf", "ics"]),
         (MessageKind.CONFIRMATION, PDF_TICKETS_MAX, "ACTIVE", ["pdf", "ics"]),
         (MessageKind.CONFIRMATION, PDF_TICKETS_MAX + 1, "ACTIVE", ["ics"]),
+        (MessageKind.CONFIRMATION, 2, "USED", ["pdf", "ics"]),
         (MessageKind.CONFIRMATION, 2, "VOID", []),
         (MessageKind.EVENT_CHANGED, 2, "ACTIVE", ["ics"]),
+        (MessageKind.EVENT_CHANGED, 2, "USED", ["ics"]),
         (MessageKind.REFUNDED, 2, "ACTIVE", []),
         (MessageKind.PAYMENT_FAILED, 0, "", []),
     ],
@@ -185,12 +201,48 @@ async def test_only_what_the_letter_speaks_of_is_attached(world, kind, tickets, 
         assert world.told == []
 
 
+@pytest.mark.parametrize("kind", [MessageKind.CONFIRMATION, MessageKind.REFUNDED])
+async def test_a_ticket_that_somebody_has_been_let_in_with_is_as_valid_as_before(world, kind):
+    """It may be shown again, where people come and go; what is void is not sent."""
+    world.books.put(1, kind, tickets=3)
+    rows = world.books.tickets_of[booking_id(1)]
+    worth = zip(rows, ("USED", "ACTIVE", "VOID"), strict=True)
+    world.books.tickets_of[booking_id(1)] = [replace(row, status=one) for row, one in worth]
+    world.postman()
+    await until(world.ended)
+    said = world.mail.sent[0].letter.text
+    assert "no longer valid" not in said
+    if kind is MessageKind.CONFIRMATION:
+        assert world.papers.drawn == [("pdf", 2), ("ics", 2)]
+        assert "Your 2 tickets are attached" in said
+        assert "K7QX-0000, K7QX-0001\n" in said
+    else:
+        assert "2 tickets of this booking stay valid" in said
+
+
 async def test_push_carries_no_files(world):
     world.books.put(1, channel=PUSH)
     world.postman()
     await until(world.ended)
     assert world.push.sent[0].attachments == ()
     assert world.papers.drawn == []
+
+
+async def test_a_short_message_brings_no_tickets_and_no_owner_is_told_that_it_did(world):
+    pushed = world.books.put(1, channel=PUSH)
+    world.mail.always = ChannelAway(60.0, "away")
+    world.books.put(1)
+    world.postman()
+    await until(lambda: world.push.sent != [])
+    await asyncio.sleep(2 * POST_UNTOLD_SECONDS)
+    assert world.books.messages_by_id[pushed].status == "SENT"
+    assert world.told == []
+    assert world.meter.count(LETTERS_ENDED, "sent", "push") == 1
+    assert world.meter.values(LETTER_DELAY_SECONDS) == []
+    world.mail.always = None
+    await until(lambda: world.told != [])
+    assert world.told == [(EVENT_ID, [booking_id(1)])]
+    assert len(world.meter.values(LETTER_DELAY_SECONDS)) == 1
 
 
 async def test_a_change_is_not_told_to_whom_it_does_not_concern_any_more(world, said):
@@ -203,6 +255,58 @@ async def test_a_change_is_not_told_to_whom_it_does_not_concern_any_more(world, 
     assert (message.status, message.error) == ("NOT_NEEDED", "none of its tickets is valid")
     assert message.attempts == 0
     assert [one["log_level"] for one in said] == ["info"]
+
+
+# -- an event that was called off --------------------------------------------------
+
+
+def called_off(world: World, number: int = 1) -> None:
+    """Have an event be called off a minute after a booking was paid."""
+    details = Details(reason=Reason.EVENT_CANCELLED)
+    world.books.put(number, MessageKind.EVENT_CANCELLED, details=details, status="VOID")
+    paid = Payment(PaymentState.CAPTURED, 18_900, 0, captured_minor=18_900)
+    bought = replace(sample(number), payment=paid)
+    world.bookings[bought.booking_id] = bought.moved(Status.CONFIRMED, now_ms() - 60_000)
+
+
+async def test_who_has_paid_reads_how_much_comes_back(world):
+    called_off(world)
+    world.postman()
+    await until(world.ended)
+    said = world.mail.sent[0].letter.text
+    assert "You get €189.00 back" in said
+    assert "Money back: €189.00" in said
+
+
+async def test_who_had_given_all_back_before_is_not_told_that_their_tickets_are_void(world):
+    called_off(world)
+    sold = world.bookings[booking_id(1)]
+    parts = tuple(Part(line.ticket_type, line.quantity) for line in sold.lines)
+    asked = sold.refunding(Refund(1, 18_900, parts), now_ms() - 1_000)
+    world.bookings[booking_id(1)] = asked.refunded("re_1", now_ms() + 1_000)
+    world.postman()
+    await until(world.ended)
+    assert world.mail.sent == []
+    message = world.books.messages_by_id[1]
+    assert message.status == "NOT_NEEDED"
+    assert message.error == "none of its tickets was valid when the event was called off"
+
+
+async def test_an_owner_that_does_not_answer_is_waited_for_and_in_the_end_done_without(world):
+    called_off(world)
+    called_off(world, 2)
+    world.silent_owners = 5.0
+    world.postman()
+    await until(lambda: world.books.messages_by_id[1].attempts == 1)
+    assert world.books.messages_by_id[1].error == "its owner does not answer"
+    world.silent_owners = 0.0
+    await until(lambda: len(world.mail.sent) == 2)
+    assert all("€189.00 back" in one.letter.text for one in world.mail.sent)
+    world.silent_owners = 5.0
+    called_off(world, 3)
+    await until(world.ended)
+    assert world.books.statuses() == ["SENT"] * 3
+    assert "back" not in world.mail.sent[2].letter.text
 
 
 # -- what goes wrong ---------------------------------------------------------------
@@ -291,6 +395,38 @@ async def test_a_channel_that_is_away_does_not_hold_up_another(world):
     assert world.mail.sent == []
 
 
+async def test_a_channel_that_is_slow_keeps_mails_from_nothing(world):
+    """It is not away: it just does not answer, and all that is its own is older."""
+    for number in range(2_000):
+        world.books.put(number, channel=PUSH)
+    for number in range(300):
+        world.books.put(number)
+    world.push.always = asyncio.Event().wait
+    began = now_ms()
+    world.postman()
+    await until(lambda: len(world.mail.sent) == 300)
+    assert now_ms() - began < 5_000
+    assert len(world.push.tried) == POST_AT_ONCE_MAX
+    await asyncio.sleep(100)
+    assert len(world.push.tried) == POST_AT_ONCE_MAX
+    assert world.books.calls.count("due") < 300, "it asks for what it has no places for"
+
+
+async def test_a_channel_that_was_away_is_tried_with_one_letter_at_a_time(world):
+    for number in range(200):
+        world.books.put(number, channel=PUSH)
+    world.push.always = ChannelAway(10.0, "no service answers")
+    world.postman()
+    await until(lambda: len(world.push.tried) == POST_AT_ONCE_MAX)
+    answer = asyncio.Event()
+    world.push.always = answer.wait
+    await asyncio.sleep(100)
+    assert len(world.push.tried) == POST_AT_ONCE_MAX + 1
+    answer.set()
+    await until(world.ended)
+    assert len(world.push.sent) == 200
+
+
 async def test_a_mistake_in_one_message_does_not_stop_the_others(world, said):
     for number in range(20):
         world.books.put(number)
@@ -328,6 +464,9 @@ async def test_a_channel_that_is_not_set_ends_a_message(world):
     world.postman()
     await until(world.ended)
     assert world.books.messages_by_id[1].error == "there is no channel fax"
+    world.books.put(2, channel="fax")
+    await until(world.ended)
+    assert world.books.messages_by_id[2].error == "there is no channel fax"
 
 
 # -- the books are away ------------------------------------------------------------

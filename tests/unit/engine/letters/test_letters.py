@@ -249,6 +249,14 @@ def test_a_cancelled_event_promises_money_only_where_there_is_some() -> None:
     assert "back" not in text("event_cancelled", amount_minor=None)
 
 
+def test_who_had_not_paid_yet_is_not_told_of_tickets_of_theirs():
+    said = text("event_cancelled", amount_minor=None, held=True)
+    assert "no longer held for you" in said
+    assert "Should a payment of yours still reach us" in said
+    assert "Your tickets" not in said
+    assert "Should a payment" not in text("event_cancelled")
+
+
 def test_a_change_says_what_was_before() -> None:
     said = text("event_changed")
     assert "Event: Night of Strings (before: Evening of Strings)" in said
