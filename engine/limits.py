@@ -327,6 +327,9 @@ CONTACT_KEPT_SECONDS = 7 * 86_400
 
 #: Bookings whose holders are told of something that concerns them all, at a time.
 HOLDERS_PAGE = 500
+#: Time that the clerk spends on that in one go, seconds: well below CONSUMER_HANDLE_SECONDS_MAX,
+#: and short enough that scans of the same event are entered in between.
+HOLDERS_SECONDS = 15.0
 #: Times within which scans belong together: of one ticket at two gates, too short for its
 #: holder to walk; of forged codes by one operator, who sees so many where somebody tries.
 TWO_GATES_WITHIN_MS = 60_000

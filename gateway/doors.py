@@ -95,12 +95,13 @@ async def judge(service: Service, lane: Lane, principal: Principal, body: ScanBo
     event_id = lane.event_id
     opened = service.ticketing.seals.open(body.qr)
     ticket_id = found = ""
+    bearer = None
     if isinstance(opened, Forged):
         found = DoorReason.FORGED.value
     elif opened.event_id != event_id:
         found = DoorReason.WRONG_EVENT.value
     else:
-        ticket_id = opened.ticket_id
+        ticket_id, bearer = opened.ticket_id, opened.bearer
     # Without a nonce, a name that nobody can repeat; with one, it names this very scan.
     name = key_of(None) if body.nonce is None else f"n:{body.nonce}"
     scan = scan_id(service.id_key, event_id, principal.sub, f"{name} {body.type} {body.qr}")
@@ -112,6 +113,7 @@ async def judge(service: Service, lane: Lane, principal: Principal, body: ScanBo
         body.type == "entry",
         0 if body.at is None else unix_ms(body.at),
         found,
+        bearer,
     )
     outcome, _ = outcome_of(await lane.ask(command))
     assert isinstance(outcome, ScanShown), f"a scan was answered with {outcome!r}"

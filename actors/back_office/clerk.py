@@ -1,9 +1,9 @@
 """The clerk: keeps the back office's books by what the owners' effects say.
 
-An effect says that something has happened, the booking says what is so now: rows are
+An effect says that something has happened, the booking says what is so now: tickets are
 written from the booking as it stands, so that effects that come twice, late or together
-leave the same books. Messages and announcements are named by their effect, scans by their
-place in the journal.
+leave the same books. Messages and announcements are named by their effect, scans and what
+became of a ticket by their place in the journal.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from actors.back_office import announcements
+from actors.back_office import announcements, changes
 from actors.back_office.notices import Notice, messages_of, notice_of, notice_to_all
 from actors.back_office.scans import scan_of, suspicions, undone
 from actors.consumer import Hopeless, RetryLater
@@ -38,7 +38,7 @@ from engine.journal.contacts import Contacts
 from engine.journal.contract import Unavailable
 from engine.journal.projection import decode_record
 from engine.journal.streams import Delivery, Effect
-from engine.limits import HOLDERS_PAGE
+from engine.limits import HOLDERS_PAGE, HOLDERS_SECONDS
 from engine.store.contract import (
     BackOffice,
     Message,
@@ -47,7 +47,6 @@ from engine.store.contract import (
     NewMessage,
     StoreAway,
     StoredTicket,
-    TicketChange,
     Writes,
 )
 from engine.store.webhook_contract import Announcement
@@ -57,6 +56,8 @@ log = structlog.get_logger(__name__)
 
 #: How long until the database may be there again, seconds.
 _STORE_SECONDS = 2.0
+#: How long until the clerk goes on with what it has left, seconds: others have their turn.
+_MORE_SECONDS = 0.05
 
 
 class Announcing(Protocol):
@@ -162,22 +163,22 @@ class Clerk:
         sequence: int,
         bookings: dict[str, Booking],
     ) -> None:
-        """Have the rows of tickets say what their bookings say."""
+        """Have tickets say what their bookings say, and their trail what each fact says."""
         cancelled = document.cancellation is not None
-        cause: dict[str, Fact] = {}
+        at_ms: dict[str, int] = {}
+        told: list[tuple[int, Record, Booking]] = []
         for fact in facts:
             if isinstance(fact.record, EventCancelled):
-                at_ms = fact.record.at_ms
-                writes.void_events.append((document.event.event_id, fact.sequence, at_ms))
+                writes.void_events.append(
+                    (document.event.event_id, fact.sequence, fact.record.at_ms)
+                )
             for booking_id in _bookings_of(fact.record):
-                cause[booking_id] = fact
-        before = await self._store.statuses(list(bookings))
+                at_ms[booking_id] = _at_ms(fact.record)
+                if booking_id in bookings:
+                    told.append((fact.sequence, fact.record, bookings[booking_id]))
         for booking_id, booking in bookings.items():
-            fact = cause[booking_id]
-            at_ms = _at_ms(fact.record)
-            for ticket in tickets_of(booking, cancelled=cancelled):
-                status = ticket.status.value
-                row = StoredTicket(
+            writes.tickets += [
+                StoredTicket(
                     ticket.ticket_id,
                     booking_id,
                     document.event.event_id,
@@ -185,16 +186,13 @@ class Clerk:
                     self._from.number(ticket.ticket_id),
                     ticket.ticket_type,
                     ticket.seat,
-                    status,
+                    ticket.status.value,
                     sequence,
-                    at_ms,
+                    at_ms[booking_id],
                 )
-                writes.tickets.append(row)
-                if before.get(ticket.ticket_id) != status:
-                    tag = str(fact.record.__struct_config__.tag)
-                    writes.changes.append(
-                        TicketChange(ticket.ticket_id, status, tag, fact.sequence, at_ms)
-                    )
+                for ticket in tickets_of(booking, cancelled=cancelled)
+            ]
+        writes.changes += await changes.of_batch(self._store, told)
 
     # -- messages ------------------------------------------------------------------
 
@@ -217,7 +215,7 @@ class Clerk:
             return
         ids = list(dict.fromkeys(booking_id for _, booking_id, _ in wanted))
         new = await self._from.contacts.of(ids)
-        known = await self._store.contacts([one for one in ids if one not in new])
+        known = await self._store.reachable([one for one in ids if one not in new])
         # Also of those who will never have tickets: the letter goes where the books say.
         writes.contacts.extend(new.items())
         for fact, booking_id, notice in wanted:
@@ -250,19 +248,42 @@ class Clerk:
 
         What they are told to be so is entered after the last message: who perishes in
         between tells the rest.
+
+        Raises:
+            RetryLater: the rest is to be told in another call.
         """
+        until = asyncio.get_running_loop().time() + HOLDERS_SECONDS
         for fact in facts:
             notice = notice_to_all(told_before, fact.record)
-            after = None
-            while notice and (page := await self._store.holders(event_id, after, HOLDERS_PAGE)):
-                reached = list(await self._store.contacts(page))
-                messages = self._messages(notice, event_id, reached, fact.name, fact)
-                await self._store.write(Writes(messages=messages))
-                self._poke()
-                after = page[-1]
+            if notice is not None:
+                await self._tell_all(event_id, notice, fact, until)
             if isinstance(fact.record, EventAmended):
                 told_before = fact.record.event
                 await self._store.write(Writes(events=[(told_before, fact.sequence)]))
+
+    async def _tell_all(self, event_id: str, notice: Notice, fact: Fact, until: float) -> None:
+        """Leave a message for everybody who has tickets, behind those who have one already."""
+        loop = asyncio.get_running_loop()
+        after = await self._last_told(event_id, notice, fact)
+        while page := await self._store.holders(event_id, after, HOLDERS_PAGE):
+            messages = self._messages(notice, event_id, page, fact.name, fact)
+            await self._store.write(Writes(messages=messages))
+            self._poke()
+            after = page[-1]
+            await asyncio.sleep(self._courtesy.due())
+            if loop.time() >= until:
+                raise RetryLater(_MORE_SECONDS, f"more of {event_id} are to be told")
+
+    async def _last_told(self, event_id: str, notice: Notice, fact: Fact) -> str | None:
+        """Return the last booking, in order of id, to whom this was told by every channel."""
+        found = [
+            await self._store.last_named(
+                f"{notice[0].value}:bk_{event_id[4:]}", f":{fact.name}:{channel}"
+            )
+            for channel in self._channels
+        ]
+        told = [booking_id for booking_id in found if booking_id is not None]
+        return min(told) if told and len(told) == len(found) else None
 
     def _messages(
         self, notice: Notice, event_id: str, booking_ids: list[str], named: str, fact: Fact

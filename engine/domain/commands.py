@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from engine.domain.event import Event
 from engine.domain.payment import Part
+from engine.domain.tickets import Bearer
 
 
 class Caller(Struct, frozen=True, array_like=True, gc=False):
@@ -210,7 +211,8 @@ class CheckIn(Struct, frozen=True, array_like=True, gc=False, tag="check_in"):
 
     `scan_id` tells a repeat from another scan. `found` is a `DoorReason` where the code
     itself named no ticket of this event; `ticket_id` is '' then. `seen_at_ms` is when an
-    offline scanner saw it, 0 for a scan that waits for its answer.
+    offline scanner saw it, 0 for a scan that waits for its answer. `bearer` is whose the code
+    says that the ticket is; None where it was not asked yet.
     """
 
     scan_id: str
@@ -220,6 +222,7 @@ class CheckIn(Struct, frozen=True, array_like=True, gc=False, tag="check_in"):
     entry: bool = True
     seen_at_ms: int = 0
     found: str = ""
+    bearer: Bearer | None = None
 
 
 class UndoPassage(Struct, frozen=True, array_like=True, gc=False, tag="undo_passage"):

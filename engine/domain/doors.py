@@ -27,7 +27,10 @@ def check_in(state: EventState, command: CheckIn, now_ms: int) -> Decision:
     event = existing_event(state)
     if not may_manage(event, command.caller):
         return refused(Refusal.EVENT_NOT_FOUND)
-    booking, ticket = _ticket(state, command.ticket_id)
+    booking, ticket, found = *_ticket(state, command.ticket_id), command.found
+    if booking is not None and _is_anothers(event, booking, command):
+        # Sealed by whoever has the key, but in other hands: no ticket of ours.
+        booking, ticket, found = None, None, DoorReason.FORGED.value
     earlier = state.scans.get(command.scan_id) or _passed_before(booking, ticket, command.scan_id)
     if earlier is not None:
         return ScanShown(earlier, replayed=True), ()
@@ -38,7 +41,7 @@ def check_in(state: EventState, command: CheckIn, now_ms: int) -> Decision:
         # on record.
         at_ms = min(max(command.seen_at_ms, event.created_at_ms), now_ms)
     if booking is None or ticket is None:
-        reason = command.found or _without_ticket(booking)
+        reason = found or _without_ticket(booking)
         scan = Scanned(command.scan_id, admitted=False, reason=reason, inside=state.inside)
     else:
         scan = _judge(state, event, command, booking, ticket, at_ms)
@@ -109,6 +112,12 @@ def _judge(
     # A ticket that was used up before it became void lets nobody in, but its holder out.
     status = said.status if ticket.status is TicketStatus.VOID else TicketStatus.USED.value
     return replace(said, admitted=True, status=status, inside=inside)
+
+
+def _is_anothers(event: Event, booking: Booking, command: CheckIn) -> bool:
+    """Tell whether a code was sealed for another customer than the booking's."""
+    bearer = command.bearer
+    return bearer is not None and not bearer.is_customer(event.event_id, booking.customer)
 
 
 def _without_ticket(booking: Booking | None) -> str:

@@ -21,6 +21,8 @@ _TICKET_ID = re.compile(r"tkt_[0-9a-hjkmnp-tv-z]{30}")
 _BOOKING_CODE_LENGTH = 28
 #: Bytes of hash behind a number: eight characters, in two groups that can be read aloud.
 _NUMBER_BYTES = 5
+#: Tag of a customer: enough that nobody finds another customer with the same one.
+CUSTOMER_TAG_BYTES = 10
 
 assert len(_DIGITS) ** 2 >= BOOKING_UNITS_MAX, "the last units of a booking would get no id"
 
@@ -93,6 +95,29 @@ def number(key: bytes, ticket: str) -> str:
     digest = hashlib.blake2b(ticket.encode(), digest_size=_NUMBER_BYTES, key=key).digest()
     code = base32(digest).upper()
     return f"{code[:4]}-{code[4:]}"
+
+
+class Bearer(Struct, frozen=True, array_like=True, gc=False):
+    """In whose hands a code was sealed: the tag of a customer, and the key for such tags."""
+
+    tag: bytes
+    key: bytes
+
+    def is_customer(self, event_id: str, customer: str) -> bool:
+        """Tell whether it is this customer, of a booking of this event."""
+        return self.tag == customer_tag(self.key, event_id, customer)
+
+
+def customer_tag(key: bytes, event_id: str, customer: str) -> bytes:
+    """Return what stands for a customer in a code; it differs from event to event.
+
+    Args:
+        key: secret of the deployment, at most 64 bytes.
+        event_id: of the ticket.
+        customer: in whose hands it is.
+    """
+    material = f"{event_id}:{customer}".encode()
+    return hashlib.blake2b(material, digest_size=CUSTOMER_TAG_BYTES, key=key).digest()
 
 
 def tickets_of(booking: Booking, *, cancelled: bool = False) -> tuple[Ticket, ...]:

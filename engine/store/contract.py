@@ -60,7 +60,11 @@ class StoredTicket(Struct, frozen=True):
 
 
 class TicketChange(Struct, frozen=True):
-    """One line of a ticket's audit trail: what it became, and which record made it so."""
+    """What a record, the `cause`, has made of a ticket; or a line of its audit trail.
+
+    As a change it says only what its record says: whether the ticket was worth something, or
+    that somebody passed a door with it. A line of the trail says what the ticket was then.
+    """
 
     ticket_id: str
     status: str
@@ -192,7 +196,8 @@ class Writes(Struct):
     changes: list[TicketChange] = []
     messages: list[NewMessage] = []
     scans: list[Scan] = []
-    #: Events all of whose tickets are void from a sequence on, and the moment of that.
+    #: Events all of whose tickets are void from a sequence on, and the moment of that. It is
+    #: one row, however many they are.
     void_events: list[tuple[str, int, int]] = []
 
 
@@ -220,6 +225,10 @@ class BackOffice(Protocol):
         """Return the contacts of those of these bookings that have one."""
         ...
 
+    async def reachable(self, booking_ids: Sequence[str]) -> set[str]:
+        """Return those of these bookings that have a contact; none is opened for that."""
+        ...
+
     async def bookings_of(self, email: str) -> list[str]:
         """Return the bookings of an address, newest first, whatever its capitals."""
         ...
@@ -236,12 +245,12 @@ class BackOffice(Protocol):
         """Return the tickets of a booking in their order."""
         ...
 
-    async def statuses(self, booking_ids: Sequence[str]) -> dict[str, str]:
-        """Return the status of every ticket of these bookings, by ticket id."""
+    async def changes(self, booking_ids: Sequence[str]) -> list[TicketChange]:
+        """Return what records have made of the tickets of these bookings, in their order."""
         ...
 
     async def trail(self, booking_id: str) -> list[TicketChange]:
-        """Return the audit trail of a booking's tickets, oldest first."""
+        """Return the audit trail of a booking's tickets: what they became, oldest first."""
         ...
 
     async def manifest(
@@ -255,10 +264,23 @@ class BackOffice(Protocol):
         ...
 
     async def holders(self, event_id: str, after: str | None, limit: int) -> list[str]:
-        """Return bookings that have tickets of an event, void ones too, in order of id."""
+        """Return bookings, in order of id, that have tickets of an event, void ones too.
+
+        Only those whose buyer can be written to, as far as that shows without opening
+        what is sealed; behind `after`, at most `limit`.
+        """
         ...
 
     # -- messages ------------------------------------------------------------------
+
+    async def last_named(self, begin: str, end: str) -> str | None:
+        """Return the booking of the last message, in order of their dedupe keys, named so.
+
+        Args:
+            begin: of the dedupe key, not empty.
+            end: of it.
+        """
+        ...
 
     async def due(
         self, worker: str, now_ms: int, lease_ms: int, at_most: Mapping[str, int]

@@ -28,6 +28,19 @@ async def put(connection: AsyncConnection, new: Sequence[NewMessage]) -> None:
     await put_new(connection, messages, ["dedupe_key"], rows)
 
 
+async def last_named(connection: AsyncConnection, begin: str, end: str) -> str | None:
+    """Return the booking of the last message that is named so; see `BackOffice.last_named`."""
+    key = messages.c.dedupe_key
+    behind = begin[:-1] + chr(ord(begin[-1]) + 1)
+    booking_id: str | None = await connection.scalar(
+        select(messages.c.booking_id)
+        .where(key >= begin, key < behind, key.endswith(end, autoescape=True))
+        .order_by(key.desc())
+        .limit(1)
+    )
+    return booking_id
+
+
 async def take(
     connection: AsyncConnection,
     worker: str,

@@ -53,6 +53,16 @@ async def of_bookings(
     return {booking_id: vault.open_contact(sealed) for booking_id, sealed in found}
 
 
+async def reachable(connection: AsyncConnection, booking_ids: Sequence[str]) -> set[str]:
+    """Return those of these bookings that have a contact, whether or not it can be opened."""
+    found = await connection.scalars(
+        select(contacts.c.booking_id).where(
+            contacts.c.booking_id.in_(booking_ids), contacts.c.sealed.is_not(None)
+        )
+    )
+    return set(found)
+
+
 async def bookings_of(connection: AsyncConnection, vault: Vault, email: str) -> list[str]:
     """Return the bookings of an address, newest first."""
     found = await connection.scalars(

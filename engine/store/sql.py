@@ -73,6 +73,11 @@ class SqlBackOffice:
         async with self.database.reading() as connection:
             return await people.of_bookings(connection, self._vault, booking_ids)
 
+    async def reachable(self, booking_ids: Sequence[str]) -> set[str]:
+        """See `BackOffice.reachable`."""
+        async with self.database.reading() as connection:
+            return await people.reachable(connection, booking_ids)
+
     async def bookings_of(self, email: str) -> list[str]:
         """See `BackOffice.bookings_of`."""
         async with self.database.reading() as connection:
@@ -93,10 +98,10 @@ class SqlBackOffice:
         async with self.database.reading() as connection:
             return await tickets.of_booking(connection, booking_id)
 
-    async def statuses(self, booking_ids: Sequence[str]) -> dict[str, str]:
-        """See `BackOffice.statuses`."""
+    async def changes(self, booking_ids: Sequence[str]) -> list[TicketChange]:
+        """See `BackOffice.changes`."""
         async with self.database.reading() as connection:
-            return await tickets.statuses(connection, booking_ids)
+            return await tickets.changes(connection, booking_ids)
 
     async def trail(self, booking_id: str) -> list[TicketChange]:
         """See `BackOffice.trail`."""
@@ -121,6 +126,11 @@ class SqlBackOffice:
             return await tickets.holders(connection, event_id, after, limit)
 
     # -- messages ------------------------------------------------------------------
+
+    async def last_named(self, begin: str, end: str) -> str | None:
+        """See `BackOffice.last_named`."""
+        async with self.database.reading() as connection:
+            return await messages.last_named(connection, begin, end)
 
     async def due(
         self, worker: str, now_ms: int, lease_ms: int, at_most: Mapping[str, int]

@@ -1,24 +1,50 @@
-"""Tickets, their audit trail, and the events that they are for."""
+"""Tickets, their audit trail, and the events that they are for.
+
+That an event was called off stands in one row, and is laid over its tickets when they are
+read: as many as there may be, they are void together, and at once.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import asdict
-from sqlalchemy import BigInteger, ColumnElement, Text, func, literal, select, update
+from sqlalchemy import ColumnElement, case, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from engine.domain.event import Event
+from engine.domain.ids import event_of_booking
 from engine.domain.tickets import TicketStatus, booking_of_ticket
+from engine.store import trails
 from engine.store.contract import StoredTicket, TicketChange
-from engine.store.rows import columns, insert, put_new, put_newer, read
-from engine.store.schema import events, ticket_changes, tickets, voids
+from engine.store.rows import columns, put_new, put_newer, read
+from engine.store.schema import contacts, events, ticket_changes, tickets, voids
 
 _encoder = msgspec.json.Encoder()
 _events = msgspec.json.Decoder(Event)
 
-#: In the audit trail: its event was called off.
-_CANCELLED = "cancelled"
-_CHANGE_KEY = ["ticket_id", "sequence", "cause", "status"]
+_VOID = TicketStatus.VOID.value
+#: Of a ticket beside the row of `voids` of its event, if there is one.
+_CALLED_OFF = (tickets.c.sequence < voids.c.sequence) & (tickets.c.status != _VOID)
+_BESIDE_VOIDS = tickets.outerjoin(voids, voids.c.event_id == tickets.c.event_id)
+
+
+def _as_it_is() -> list[ColumnElement[Any]]:
+    """Return the columns of a ticket, with what its event's being called off makes of it."""
+    over: dict[str, Any] = {
+        "status": _VOID,
+        "sequence": voids.c.sequence,
+        "at_ms": voids.c.at_ms,
+    }
+    return [
+        case((_CALLED_OFF, over[column.name]), else_=column).label(column.name)
+        if column.name in over
+        else column
+        for column in columns(tickets, StoredTicket)
+    ]
+
+
+_TICKET = _as_it_is()
 
 
 async def put_events(connection: AsyncConnection, told: Sequence[tuple[Event, int]]) -> None:
@@ -49,7 +75,7 @@ async def put(
     changes: Sequence[TicketChange],
     void_events: Sequence[tuple[str, int, int]],
 ) -> None:
-    """Write tickets over what is of an earlier sequence, and void those of called-off events."""
+    """Write tickets over what is of an earlier sequence, and which events were called off."""
     await put_newer(connection, tickets, "ticket_id", [asdict(ticket) for ticket in new])
     lines = [
         {"booking_id": booking_of_ticket(change.ticket_id), **asdict(change)} for change in changes
@@ -57,14 +83,13 @@ async def put(
     await put_new(connection, ticket_changes, ["ticket_id", "sequence", "cause", "status"], lines)
     called_off = [dict(zip(voids.c.keys(), void, strict=True)) for void in void_events]
     await put_newer(connection, voids, "event_id", called_off)
-    touched = {ticket.event_id for ticket in new} | {void[0] for void in void_events}
-    await _void(connection, sorted(touched))
 
 
 async def of_booking(connection: AsyncConnection, booking_id: str) -> list[StoredTicket]:
     """Return the tickets of a booking in their order."""
     found = await connection.execute(
-        select(*columns(tickets, StoredTicket))
+        select(*_TICKET)
+        .select_from(_BESIDE_VOIDS)
         .where(tickets.c.booking_id == booking_id)
         .order_by(tickets.c.ticket_id)
     )
@@ -73,28 +98,34 @@ async def of_booking(connection: AsyncConnection, booking_id: str) -> list[Store
 
 async def entered(connection: AsyncConnection, event_id: str) -> int:
     """Return the highest sequence of a ticket of an event, 0 if it has none."""
-    highest = await connection.scalar(
+    highest: int | None = await connection.scalar(
         select(func.max(tickets.c.sequence)).where(tickets.c.event_id == event_id)
     )
-    return highest or 0
+    if highest is None:
+        return 0
+    return max(highest, await _called_off_at(connection, event_id))
 
 
-async def statuses(connection: AsyncConnection, booking_ids: Sequence[str]) -> dict[str, str]:
-    """Return the status of every ticket of these bookings, by ticket id."""
-    found = await connection.execute(
-        select(tickets.c.ticket_id, tickets.c.status).where(tickets.c.booking_id.in_(booking_ids))
-    )
-    return {row.ticket_id: row.status for row in found}
-
-
-async def trail(connection: AsyncConnection, booking_id: str) -> list[TicketChange]:
-    """Return the audit trail of a booking's tickets, oldest first."""
+async def changes(connection: AsyncConnection, booking_ids: Sequence[str]) -> list[TicketChange]:
+    """Return what records have made of the tickets of these bookings, in their order."""
     found = await connection.execute(
         select(*columns(ticket_changes, TicketChange))
-        .where(ticket_changes.c.booking_id == booking_id)
+        .where(ticket_changes.c.booking_id.in_(booking_ids))
         .order_by(ticket_changes.c.sequence, ticket_changes.c.change_id)
     )
     return read(found, TicketChange)
+
+
+async def trail(connection: AsyncConnection, booking_id: str) -> list[TicketChange]:
+    """Return the audit trail of a booking's tickets, oldest first; see `BackOffice.trail`."""
+    found = await connection.execute(
+        select(voids.c.sequence, voids.c.at_ms).where(
+            voids.c.event_id == event_of_booking(booking_id)
+        )
+    )
+    void = found.one_or_none()
+    lines = await changes(connection, [booking_id])
+    return trails.steps(lines, None if void is None else (void.sequence, void.at_ms))
 
 
 async def manifest(
@@ -102,8 +133,10 @@ async def manifest(
 ) -> list[StoredTicket]:
     """Return tickets that changed after sequence `since`, in order of id, behind `after`."""
     place: ColumnElement[str] = tickets.c.ticket_id
-    query = select(*columns(tickets, StoredTicket)).where(tickets.c.event_id == event_id)
-    if since > 0:
+    query = select(*_TICKET).select_from(_BESIDE_VOIDS).where(tickets.c.event_id == event_id)
+    if 0 < since < await _called_off_at(connection, event_id):
+        query = query.where(or_(tickets.c.sequence > since, _CALLED_OFF))
+    elif since > 0:
         query = query.where(tickets.c.sequence > since)
         # What changed lately is little. SQLite would look through the whole event in order of
         # id for it; as an expression the id has no index, and that of sequences is taken.
@@ -116,35 +149,17 @@ async def manifest(
 async def holders(
     connection: AsyncConnection, event_id: str, after: str | None, limit: int
 ) -> list[str]:
-    """Return bookings that have tickets of an event, in order of id, behind `after`."""
-    query = select(tickets.c.booking_id).distinct().where(tickets.c.event_id == event_id)
+    """Return bookings to be told of what concerns an event; see `BackOffice.holders`."""
+    known = exists().where(
+        contacts.c.booking_id == tickets.c.booking_id, contacts.c.sealed.is_not(None)
+    )
+    query = select(tickets.c.booking_id).distinct().where(tickets.c.event_id == event_id, known)
     if after is not None:
         query = query.where(tickets.c.booking_id > after)
     return list(await connection.scalars(query.order_by(tickets.c.booking_id).limit(limit)))
 
 
-async def _void(connection: AsyncConnection, event_ids: Sequence[str]) -> None:
-    """Void what is still worth something of those of these events that were called off."""
-    found = await connection.execute(select(voids).where(voids.c.event_id.in_(event_ids)))
-    for event_id, sequence, at_ms in found.all():
-        worth = (
-            (tickets.c.event_id == event_id)
-            & (tickets.c.sequence < sequence)
-            & (tickets.c.status != TicketStatus.VOID.value)
-        )
-        line = select(
-            tickets.c.booking_id,
-            tickets.c.ticket_id,
-            literal(TicketStatus.VOID.value, Text),
-            literal(_CANCELLED, Text),
-            literal(sequence, BigInteger),
-            literal(at_ms, BigInteger),
-        ).where(worth)
-        names = ["booking_id", "ticket_id", "status", "cause", "sequence", "at_ms"]
-        noted = insert(connection, ticket_changes).from_select(names, line)
-        await connection.execute(noted.on_conflict_do_nothing(index_elements=_CHANGE_KEY))
-        await connection.execute(
-            update(tickets)
-            .where(worth)
-            .values(status=TicketStatus.VOID.value, sequence=sequence, at_ms=at_ms)
-        )
+async def _called_off_at(connection: AsyncConnection, event_id: str) -> int:
+    """Return the sequence at which an event was called off, 0 if it was not."""
+    sequence = await connection.scalar(select(voids.c.sequence).where(voids.c.event_id == event_id))
+    return sequence or 0

@@ -7,7 +7,8 @@
 
 AES-SIV (RFC 5297) is deterministic and needs no nonce, so that a ticket always has the same
 payload: nothing has to be stored, and a code that is printed twice is the same code. In
-other hands the same ticket has another payload; that is what the tag is for. What that gives
+other hands the same ticket has another payload: the tag is compared with the customer of the
+booking when somebody is to be let in, as a code of another one is none. What that gives
 away is only whether two payloads are of the same ticket and customer, which anybody sees who
 holds both. Its synthetic nonce of 16 bytes is also what authenticates: who
 does not have the key can make no payload that opens, and can read nothing in one.
@@ -22,7 +23,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from msgspec import Struct
 
 from engine.domain.ids import base32, event_of_booking
-from engine.domain.tickets import booking_of_ticket, is_ticket_id
+from engine.domain.tickets import (
+    CUSTOMER_TAG_BYTES,
+    Bearer,
+    booking_of_ticket,
+    customer_tag,
+    is_ticket_id,
+)
 
 _FORM = "T1"
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -35,11 +42,9 @@ _HEADER_LENGTH = len(_FORM) + _KEY_ID_LENGTH
 _TICKET_DIGITS = 30
 _TICKET_BYTES = 19
 _TICKET_FILL_BITS = 2
-#: Tag of the customer: enough that nobody finds another customer with the same one.
-_CUSTOMER_BYTES = 10
 #: Sealed: 16 bytes of synthetic nonce more. A multiple of five, so that base 32 fits without
 #: a rest, and each payload has one spelling.
-_SEALED_BYTES = 16 + _TICKET_BYTES + _CUSTOMER_BYTES
+_SEALED_BYTES = 16 + _TICKET_BYTES + CUSTOMER_TAG_BYTES
 
 #: Characters of a payload. Version 5 of a QR code at error correction Q takes 87 of them.
 PAYLOAD_LENGTH = _HEADER_LENGTH + _SEALED_BYTES * 8 // 5
@@ -65,10 +70,11 @@ class Forged(Struct, frozen=True):
 
 
 class Opened(Struct, frozen=True):
-    """What a payload says."""
+    """What a payload says; whether it is the bearer's ticket, its booking must tell."""
 
     ticket_id: str
     event_id: str
+    bearer: Bearer
 
 
 class _Key:
@@ -77,11 +83,6 @@ class _Key:
         self.customers = _derived(secret, b"ticket customer", 32)
         self.key_id = base32(_derived(secret, b"ticket key id", 5))[:_KEY_ID_LENGTH].upper()
         self.header = _FORM + self.key_id
-
-    def tag(self, event_id: str, customer: str) -> bytes:
-        """Return what stands for a customer; it differs from event to event."""
-        material = f"{event_id}:{customer}".encode()
-        return hashlib.blake2b(material, digest_size=_CUSTOMER_BYTES, key=self.customers).digest()
 
 
 class Seals:
@@ -109,7 +110,8 @@ class Seals:
     @staticmethod
     def _sealed(key: _Key, ticket_id: str, customer: str) -> str:
         assert is_ticket_id(ticket_id), f"{ticket_id} is no ticket"
-        plain = _packed(ticket_id) + key.tag(_event_of(ticket_id), customer)
+        tag = customer_tag(key.customers, _event_of(ticket_id), customer)
+        plain = _packed(ticket_id) + tag
         sealed = key.cipher.encrypt(plain, [key.header.encode()])
         return key.header + base32(sealed).upper()
 
@@ -126,7 +128,8 @@ class Seals:
             except InvalidTag:
                 continue
             ticket_id = _unpacked(plain[:_TICKET_BYTES])
-            return Opened(ticket_id, _event_of(ticket_id))
+            bearer = Bearer(plain[_TICKET_BYTES:], key.customers)
+            return Opened(ticket_id, _event_of(ticket_id), bearer)
         return Forged(Forgery.BROKEN_SEAL if keys else Forgery.UNKNOWN_KEY)
 
 

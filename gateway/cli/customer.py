@@ -10,10 +10,11 @@ from engine.domain.ids import is_booking_id
 from engine.journal.connect import connect
 from engine.journal.contacts import Contacts
 from engine.journal.contract import Unavailable
-from engine.store.contract import BackOffice, StoreAway
+from engine.store.contract import BackOffice, StoreAway, TicketChange
 from gateway.cli.at_rest import store_url
 from gateway.cli.console import cannot_start, fail, people, read_settings
 from gateway.cli.surroundings import CannotStart
+from gateway.views import rfc3339
 
 _Answer = TypeVar("_Answer")
 
@@ -27,15 +28,25 @@ def _checked(booking_id: str) -> str:
 
 
 @app.command()
-def find(email: Annotated[str, typer.Argument(help="Address, with any capitals.")]) -> None:
+def find(
+    email: Annotated[str, typer.Argument(help="Address, with any capitals.")],
+    *,
+    trail: Annotated[
+        bool, typer.Option("--trail", help="Say what became of each ticket, when, and by what.")
+    ] = False,
+) -> None:
     """List the bookings of an address, newest first, one id a line."""
 
-    async def look(store: BackOffice, _contacts: Contacts) -> list[str]:
-        return await store.bookings_of(email)
+    async def look(store: BackOffice, _contacts: Contacts) -> dict[str, list[TicketChange]]:
+        found = await store.bookings_of(email)
+        return {one: await store.trail(one) if trail else [] for one in found}
 
     found = _with_books(look)
-    for booking_id in found:
+    for booking_id, lines in found.items():
         typer.echo(booking_id)
+        for line in sorted(lines, key=lambda one: one.ticket_id):
+            step = f"{line.status:6} {line.cause} #{line.sequence}"
+            typer.echo(f"  {line.ticket_id} {rfc3339(line.at_ms)} {step}")
     if not found:
         people.print("No bookings of this address.")
 

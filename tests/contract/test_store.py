@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from engine.domain.tickets import ticket_id
 from engine.store.contract import Contact, StoredTicket, TicketChange, Writes
+from engine.store.schema import contacts
 from engine.store.sql import SqlBackOffice
 from engine.store.vault import NoKeyOpens, Vault
 from tests.contract.store_rigs import NEW_SECRET, OLD_SECRET, SqliteRig, StoreRig
@@ -58,9 +59,7 @@ async def test_what_is_written_is_read_back(store_rig: StoreRig) -> None:
     again = store_rig.store()
     assert await again.event(EVENT_ID) == event()
     assert await again.tickets(booking_id(1)) == [ticket(1), seated]
-    assert await again.statuses([booking_id(1), booking_id(2), booking_id(9)]) == {
-        one.ticket_id: "ACTIVE" for one in (seated, ticket(1), ticket(2))
-    }
+    assert await again.tickets(booking_id(2)) == [ticket(2)]
 
 
 async def test_nothing_is_there_before_it_is_written(store_rig: StoreRig) -> None:
@@ -69,7 +68,8 @@ async def test_nothing_is_there_before_it_is_written(store_rig: StoreRig) -> Non
     assert await store.event(EVENT_ID) is None
     assert await store.tickets(booking_id(1)) == []
     assert await store.trail(booking_id(1)) == []
-    assert await store.statuses([]) == {}
+    assert await store.changes([]) == []
+    assert await store.reachable([]) == set()
     assert await store.contact(booking_id(1)) is None
     assert await store.contacts([]) == {}
     assert await store.manifest(EVENT_ID, 0, None, 10) == []
@@ -102,15 +102,17 @@ async def test_only_what_is_newer_is_written_over_an_event(store_rig: StoreRig) 
     assert await store.event(EVENT_ID) == event(name="at 4")
 
 
-async def test_the_trail_is_kept_once_and_in_order(store_rig: StoreRig) -> None:
+async def test_what_became_of_tickets_is_kept_once_and_in_order(store_rig: StoreRig) -> None:
     store = await opened(store_rig)
     first = change(ticket(1))
     second = change(ticket(1, 1))
-    voided = change(ticket(1, status="VOID", sequence=7), "refund")
+    voided = change(ticket(1, status="VOID", sequence=7), "refund_wanted")
     await store.write(Writes(tickets=[ticket(1)], changes=[voided]))
     for _ in range(2):
-        await store.write(Writes(changes=[first, second, change(ticket(2))]))
+        await store.write(Writes(changes=[first, second, change(ticket(2)), change(ticket(3))]))
     assert await store.trail(booking_id(1)) == [first, second, voided]
+    both = await store.changes([booking_id(1), booking_id(2)])
+    assert both == [first, second, change(ticket(2)), voided]
 
 
 async def test_a_write_is_all_or_nothing(store_rig: StoreRig) -> None:
@@ -139,12 +141,33 @@ async def test_tickets_are_paged_in_order_of_id(store_rig: StoreRig) -> None:
 
 async def test_holders_are_paged_and_named_once(store_rig: StoreRig) -> None:
     store = await opened(store_rig)
+    for number in (1, 2, 3, 4, 9):
+        await keep(store, Vault((NEW_SECRET,)), number, ANN)
     rows = [ticket(number, place) for number in (3, 1, 2) for place in (0, 1)]
     rows.append(ticket(4, status="VOID"))
     await store.write(Writes(tickets=[*rows, ticket(9, event_id=OTHER_EVENT)]))
     assert await store.holders(EVENT_ID, None, 3) == [booking_id(1), booking_id(2), booking_id(3)]
     assert await store.holders(EVENT_ID, booking_id(3), 3) == [booking_id(4)]
     assert await store.holders(EVENT_ID, booking_id(4), 3) == []
+
+
+async def test_holders_can_be_written_to_and_nobody_opens_what_is_sealed(
+    store_rig: StoreRig,
+) -> None:
+    """Whose contact is damaged keeps nobody else from being told."""
+    store = await opened(store_rig)
+    await store.write(Writes(tickets=[ticket(number) for number in range(1, 6)]))
+    for number in (1, 2, 3, 5):
+        await keep(store, Vault((NEW_SECRET,)), number, BOB)
+    async with store.database.writing() as connection:
+        damaged = contacts.update().where(contacts.c.booking_id == booking_id(2))
+        await connection.execute(damaged.values(sealed=b"damaged"))
+    await store.forget(booking_id(3))
+    able = [booking_id(1), booking_id(2), booking_id(5)]
+    assert await store.holders(EVENT_ID, None, 10) == able
+    assert await store.reachable([booking_id(number) for number in range(1, 6)]) == set(able)
+    with pytest.raises(NoKeyOpens):
+        await store.contact(booking_id(2))
 
 
 async def test_how_far_the_tickets_of_an_event_are_entered(store_rig: StoreRig) -> None:
@@ -165,7 +188,9 @@ async def test_a_cancelled_event_voids_what_was_written_before(store_rig: StoreR
     used, refunded = ticket(2, status="USED"), ticket(3, status="VOID")
     others = ticket(4, event_id=OTHER_EVENT)
     later = ticket(5, sequence=30)
-    await store.write(Writes(tickets=[ticket(1), used, refunded, others, later]))
+    rows = [ticket(1), used, refunded, others, later]
+    lines = [change(one) for one in rows]
+    await store.write(Writes(tickets=rows, changes=lines))
     for _ in range(2):
         await store.write(Writes(void_events=[(EVENT_ID, 20, NOW_MS + 99)]))
     voided = {"status": "VOID", "sequence": 20, "at_ms": NOW_MS + 99}
@@ -175,19 +200,46 @@ async def test_a_cancelled_event_voids_what_was_written_before(store_rig: StoreR
         refunded,
         later,
     ]
-    assert await store.manifest(EVENT_ID, 19, None, 1) == [ticket(1, **voided)]
+    assert await store.tickets(booking_id(1)) == [ticket(1, **voided)]
     assert await store.tickets(others.booking_id) == [others]
-    assert await store.trail(booking_id(2)) == [change(ticket(2, **voided), "cancelled")]
-    assert await store.trail(booking_id(3)) == []
+    assert await store.trail(booking_id(2)) == [
+        change(used),
+        change(ticket(2, **voided), "cancelled"),
+    ]
+    assert await store.trail(booking_id(3)) == [change(refunded)]
+    assert await store.trail(booking_id(5)) == [change(later)]
+    assert await store.trail(others.booking_id) == [change(others)]
+
+
+async def test_a_manifest_tells_of_the_end_whoever_knows_what_was_before(
+    store_rig: StoreRig,
+) -> None:
+    store = await opened(store_rig)
+    refunded, later = ticket(3, status="VOID"), ticket(5, sequence=30)
+    await store.write(Writes(tickets=[ticket(1), ticket(2, status="USED"), refunded, later]))
+    await store.write(Writes(void_events=[(EVENT_ID, 20, NOW_MS)]))
+    voided = {"status": "VOID", "sequence": 20, "at_ms": NOW_MS}
+    first, second = ticket(1, **voided), ticket(2, **voided)
+    for since, expected in [
+        (2, [first, second, refunded, later]),
+        (3, [first, second, later]),
+        (19, [first, second, later]),
+        (20, [later]),
+        (30, []),
+    ]:
+        assert await store.manifest(EVENT_ID, since, None, 10) == expected, since
+    assert await store.manifest(EVENT_ID, 19, first.ticket_id, 1) == [second]
 
 
 async def test_what_comes_late_is_void_too(store_rig: StoreRig) -> None:
     store = await opened(store_rig)
     await store.write(Writes(void_events=[(EVENT_ID, 20, NOW_MS)]))
-    await store.write(Writes(tickets=[ticket(1), ticket(2, sequence=21)]))
-    assert await store.tickets(booking_id(1)) == [
-        ticket(1, status="VOID", sequence=20, at_ms=NOW_MS)
-    ]
+    await store.write(
+        Writes(tickets=[ticket(1), ticket(2, sequence=21)], changes=[change(ticket(1))])
+    )
+    void = ticket(1, status="VOID", sequence=20, at_ms=NOW_MS)
+    assert await store.tickets(booking_id(1)) == [void]
+    assert await store.trail(booking_id(1)) == [change(ticket(1)), change(void, "cancelled")]
     assert await store.tickets(booking_id(2)) == [ticket(2, sequence=21)]
 
 

@@ -56,6 +56,21 @@ def keys(messages: list[Message]) -> list[str]:
     return [one.dedupe_key for one in messages]
 
 
+async def test_the_last_of_what_is_named_alike_is_found(store_rig: StoreRig) -> None:
+    named = [(kind, number, of) for kind in ("a", "b") for number in (1, 2, 3) for of in "xy"]
+    keyed = [
+        message(number, dedupe_key=f"{kind}:{booking_id(number)}:{of}")
+        for kind, number, of in named
+        if (number, of) != (3, "y")
+    ]
+    store = await filled(store_rig, *keyed, message(4, dedupe_key="a:bk_1000000000aa:x"))
+    assert await store.last_named(f"a:bk_{EVENT_ID[4:]}", ":x") == booking_id(3)
+    assert await store.last_named(f"a:bk_{EVENT_ID[4:]}", ":y") == booking_id(2)
+    assert await store.last_named(f"a:bk_{OTHER_EVENT[4:]}", ":x") is None
+    assert await store.last_named(f"c:bk_{EVENT_ID[4:]}", ":x") is None
+    assert await store.last_named(f"a:bk_{EVENT_ID[4:]}", "%") is None
+
+
 async def test_a_message_begins_pending_and_due_at_once(store_rig: StoreRig) -> None:
     store = await filled(store_rig, message(3))
     assert await take(store, now_ms=NOW_MS + 2) == []

@@ -6,13 +6,14 @@ mail server says by itself what it has taken.
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import pairwise
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import select
 
+from engine.domain.apply import apply, finish_entry
 from engine.domain.booking import SHARE, Booking, Share, Status
-from engine.domain.records import PassageUndone, TicketScanned
+from engine.domain.records import EventCancelled, PassageUndone, Record, TicketScanned
 from engine.domain.state import EventState
 from engine.domain.tickets import booking_of_ticket, tickets_of
 from engine.journal.entry import Entry
@@ -30,6 +31,7 @@ from engine.store.contract import (
     TicketChange,
 )
 from engine.store.rows import columns, read
+from engine.store.trails import steps
 from tests.calls import Violation
 from tests.end_to_end.mail_server import Mail
 from tests.unit.engine.domain.given import replayed
@@ -39,7 +41,10 @@ _AGAIN = ":again-"
 
 
 class Books(Struct):
-    """Everything that the back office's database holds about one event."""
+    """Everything that the back office's database holds about one event.
+
+    Tickets and trail are as whoever reads them is told, with the end of the event in them.
+    """
 
     tickets: list[StoredTicket]
     trail: list[TicketChange]
@@ -69,12 +74,29 @@ async def read_books(database: Database, event_id: str) -> Books:
             query = select(*columns(table, kind)).where(condition).order_by(*order)
             return read(await connection.execute(query), kind)
 
+        void = (
+            await connection.execute(
+                select(schema.voids.c.sequence, schema.voids.c.at_ms).where(
+                    schema.voids.c.event_id == event_id
+                )
+            )
+        ).one_or_none()
+        called_off = None if void is None else (void.sequence, void.at_ms)
+        written = await rows(
+            tickets, StoredTicket, tickets.c.event_id == event_id, tickets.c.ticket_id
+        )
         return Books(
-            await rows(tickets, StoredTicket, tickets.c.event_id == event_id, tickets.c.ticket_id),
-            await rows(trail, TicketChange, of_event, *in_order),
+            [_with_end(row, called_off) for row in written],
+            steps(await rows(trail, TicketChange, of_event, *in_order), called_off),
             await rows(messages, Message, messages.c.event_id == event_id, messages.c.message_id),
             await rows(scans, Scan, scans.c.event_id == event_id, scans.c.sequence),
         )
+
+
+def _with_end(row: StoredTicket, called_off: tuple[int, int] | None) -> StoredTicket:
+    if called_off is None or row.status == "VOID" or row.sequence >= called_off[0]:
+        return row
+    return replace(row, status="VOID", sequence=called_off[0], at_ms=called_off[1])
 
 
 def compare(entries: Sequence[Entry], books: Books, addressed: Collection[str] = ()) -> None:
@@ -90,7 +112,7 @@ def compare(entries: Sequence[Entry], books: Books, addressed: Collection[str] =
     """
     state = replayed(entry for entry in entries if entry.sequence)
     _compare_tickets(state, books.tickets)
-    _compare_trail(books)
+    _compare_trail(entries, books)
     _compare_scans(entries, books.scans)
     _compare_messages(state, books.messages, addressed)
 
@@ -137,17 +159,41 @@ def _worth(booking: Booking, *, cancelled: bool) -> int:
     return booking.units - asked_back
 
 
-def _compare_trail(books: Books) -> None:
-    """Check that each ticket was issued once and became what it is step by step."""
-    steps: dict[str, list[TicketChange]] = defaultdict(list)
-    for change in books.trail:
-        steps[change.ticket_id].append(change)
-    for row in books.tickets:
-        trail = steps.pop(row.ticket_id, [])
-        _same(f"the end of the trail of {row}", [one.status for one in trail[-1:]], [row.status])
-        twice = [(one, then) for one, then in pairwise(trail) if one.status == then.status]
-        _same(f"what a ticket became twice, {row}", twice, [])
-    _same("tickets with a trail and nothing else", list(steps), [])
+def _compare_trail(entries: Iterable[Entry], books: Books) -> None:
+    """Check that each ticket became what it did at the entry that made it so."""
+    found: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for line in books.trail:
+        found[line.ticket_id].append((line.sequence, line.status))
+    expected = _became(entry for entry in entries if entry.sequence)
+    for ticket_id in expected.keys() | found.keys():
+        _same(f"the trail of {ticket_id}", found[ticket_id], expected[ticket_id])
+
+
+def _became(entries: Iterable[Entry]) -> dict[str, list[tuple[int, str]]]:
+    """Return what each ticket became, and at which entry, record by record."""
+    state = EventState()
+    became: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for entry in entries:
+        for record in entry.records:
+            apply(state, record)
+            cancelled = state.cancelled_at_ms is not None
+            for booking_id in _concerned(state, record):
+                for ticket in tickets_of(state.bookings[booking_id], cancelled=cancelled):
+                    steps_before = became[ticket.ticket_id]
+                    if [status for _, status in steps_before[-1:]] != [ticket.status.value]:
+                        steps_before.append((entry.sequence, ticket.status.value))
+        finish_entry(state, entry.sequence, entry.at_ms)
+    return became
+
+
+def _concerned(state: EventState, record: Record) -> Iterable[str]:
+    if isinstance(record, EventCancelled):
+        return state.bookings
+    if isinstance(record, TicketScanned):
+        return [booking_of_ticket(record.scan.ticket_id)] if record.scan.admitted else []
+    if isinstance(record, PassageUndone):
+        return [booking_of_ticket(record.ticket_id)]
+    return [record.booking_id] if hasattr(record, "booking_id") else []
 
 
 # -- doors -----------------------------------------------------------------------------

@@ -162,6 +162,19 @@ async def test_a_code_of_another_deployment_is_forged(doors: Gate) -> None:
         assert await doors.refused(foreign.seal(ticket_id, "ann")) == "forged"
 
 
+async def test_a_code_that_was_sealed_for_another_customer_is_forged(doors: Gate) -> None:
+    """With the right key, of a ticket that admits: it is bound to the booking's customer."""
+    seals, ticket_id = doors.onsale.service.ticketing.seals, doors.tickets[0]["id"]
+    assert seals.seal(ticket_id, "ann") == doors.qr
+    others = seals.seal(ticket_id, "bob")
+    for way in ("entry", "exit"):
+        said = await doors.scan(others, type=way)
+        assert (said["result"], said["reason"], said["ticket"]) == ("refused", "forged", None)
+    (uploaded,) = (await doors.upload(offline(others, "n1"))).json()["data"]
+    assert (uploaded["reason"], uploaded["conflict"]) == ("forged", True)
+    assert (await doors.scan())["result"] == "admitted", "it was used up by another code"
+
+
 async def test_what_people_read_to_each_other_opens_no_door(doors: Gate) -> None:
     ticket = doors.tickets[0]
     for text in (ticket["id"], ticket["number"], ticket["booking_id"], doors.qr.lower()):

@@ -58,7 +58,8 @@ class Desk:
         self.pokes = 0
         self._seen = 0
         sources = Sources(Telling(self), self, self.contacts, lambda ticket: f"No. {ticket[-2:]}")
-        self._clerk = Clerk(self.books, self.books, sources, channels, self._poke)
+        self.channels = list(channels)
+        self._clerk = Clerk(self.books, self.books, sources, self.channels, self._poke)
 
     def _poke(self) -> None:
         self.pokes += 1
@@ -93,7 +94,7 @@ class Desk:
         books = self.books
         # Where the clerk has told the owner something, its bookings are a little older.
         rows = {ticket_id: replace(row, sequence=0) for ticket_id, row in books.rows.items()}
-        found = (books.events, rows, books.changes, books.letters, books.scans)
+        found = (books.events, rows, books.ticket_changes, books.letters, books.scans)
         return [dict(one) for one in (*found, books.announced, books.sealed)]
 
     # -- keeps Owners, as far as the clerk speaks to them --------------------------

@@ -9,7 +9,6 @@ from engine.domain.event import Event
 from engine.domain.tickets import booking_of_ticket
 from engine.store.contract import (
     REFUSED,
-    Contact,
     Message,
     MessageStatus,
     NewMessage,
@@ -19,6 +18,7 @@ from engine.store.contract import (
     TicketChange,
     Writes,
 )
+from engine.store.trails import steps
 from engine.store.webhook_contract import Announcement
 
 
@@ -33,20 +33,23 @@ class FakeLedger:
         self.events: dict[str, tuple[Event, int]] = {}
         self.sealed: dict[str, bytes] = {}
         self.rows: dict[str, StoredTicket] = {}
-        self.changes: dict[tuple[str, int, str, str], TicketChange] = {}
+        self.ticket_changes: dict[tuple[str, int, str, str], TicketChange] = {}
         self.letters: dict[str, NewMessage] = {}
         self.sent: set[str] = set()
         self.scans: dict[tuple[int, int], Scan] = {}
         self.announced: dict[str, Announcement] = {}
         self.voids: list[tuple[str, int, int]] = []
         self.calls_left: int | None = None
+        #: Behind whom pages of holders were asked for.
+        self.pages: list[str | None] = []
 
     def statuses_of(self, booking_id: str) -> list[str]:
         return [row.status for row in self.rows.values() if row.booking_id == booking_id]
 
     def trail_of(self, booking_id: str) -> list[tuple[str, str]]:
         """Return what became of the tickets of a booking, and of what."""
-        lines = [one for one in self.changes.values() if booking_id[3:] in one.ticket_id]
+        void = self.voids[0][1:] if self.voids else None
+        lines = steps(self._changes_of([booking_id]), void)
         return [(line.status, line.cause) for line in lines]
 
     def kinds(self) -> list[str]:
@@ -73,7 +76,7 @@ class FakeLedger:
                 self.rows[row.ticket_id] = row
         for line in writes.changes:
             key = (line.ticket_id, line.sequence, line.cause, line.status)
-            self.changes.setdefault(key, line)
+            self.ticket_changes.setdefault(key, line)
         for message in writes.messages:
             self.letters.setdefault(message.dedupe_key, message)
         for scan in writes.scans:
@@ -93,19 +96,30 @@ class FakeLedger:
         known = self.events.get(event_id)
         return None if known is None else known[0]
 
-    async def statuses(self, booking_ids: Sequence[str]) -> dict[str, str]:
+    async def changes(self, booking_ids: Sequence[str]) -> list[TicketChange]:
         await self._answer()
-        rows = [row for row in self.rows.values() if row.booking_id in booking_ids]
-        return {row.ticket_id: row.status for row in rows}
+        return self._changes_of(booking_ids)
 
-    async def contacts(self, booking_ids: Sequence[str]) -> dict[str, Contact]:
+    def _changes_of(self, booking_ids: Sequence[str]) -> list[TicketChange]:
+        found = self.ticket_changes.values()
+        found = [one for one in found if booking_of_ticket(one.ticket_id) in booking_ids]
+        return sorted(found, key=lambda one: one.sequence)
+
+    async def reachable(self, booking_ids: Sequence[str]) -> set[str]:
         await self._answer()
-        return {one: Contact("ann@example.org") for one in booking_ids if one in self.sealed}
+        return self.sealed.keys() & set(booking_ids)
 
     async def holders(self, event_id: str, after: str | None, limit: int) -> list[str]:
         await self._answer()
+        self.pages.append(after)
         ids = {booking_of_ticket(row) for row in self.rows if self.rows[row].event_id == event_id}
+        ids &= self.sealed.keys()
         return [one for one in sorted(ids) if after is None or one > after][:limit]
+
+    async def last_named(self, begin: str, end: str) -> str | None:
+        await self._answer()
+        named = [key for key in self.letters if key.startswith(begin) and key.endswith(end)]
+        return self.letters[max(named)].booking_id if named else None
 
     async def messages(self, booking_id: str) -> list[Message]:
         await self._answer()

@@ -1,5 +1,6 @@
 """Who is let in and out, why not, and that a repeated scan gets the first answer."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -9,11 +10,12 @@ from engine.domain.outcomes import Refusal
 from engine.domain.records import PassageUndone, TicketScanned
 from engine.domain.snapshot import capture, digest, encode_slices, restore
 from engine.domain.state import check_fully
-from engine.domain.tickets import TicketStatus, ticket_id
+from engine.domain.tickets import Bearer, TicketStatus, customer_tag, ticket_id
 from engine.limits import SCANS_REMEMBERED_MAX
 from tests.unit.engine.domain.given import (
     ADMIN,
     BUYER,
+    EVENT_ID,
     NOW_MS,
     ORGANIZER,
     RIVAL_ORGANIZER,
@@ -71,6 +73,28 @@ def test_whoever_has_a_ticket_is_let_in():
     assert sale.last() == (record,)
     assert sale.tickets() == [USED, ACTIVE]
     assert sale.state.inside == 1
+
+
+def test_a_code_in_other_hands_than_the_bookings_is_forged():
+    sale = open_doors()
+    key = b"k" * 32
+    for customer in ("bob", "anna", ""):
+        bearer = Bearer(customer_tag(key, EVENT_ID, customer), key)
+        assert sale.turned_away(replace(scan(), bearer=bearer)) is DoorReason.FORGED
+        assert sale.said[-1].ticket_id == ""
+    other_event = Bearer(customer_tag(key, "evt_000000000000", "ann"), key)
+    assert sale.turned_away(replace(scan(), bearer=other_event)) is DoorReason.FORGED
+    assert sale.tickets() == [ACTIVE, ACTIVE]
+    hers = Bearer(customer_tag(key, EVENT_ID, "ann"), key)
+    sale.admitted(replace(scan(), bearer=hers))
+    assert sale.turned_away(replace(scan(), bearer=hers)) is DoorReason.ALREADY_USED
+
+
+def test_a_scan_of_a_gateway_that_asks_for_no_bearer_is_still_read():
+    command = scan()
+    fields = msgspec.msgpack.decode(msgspec.msgpack.encode(command))
+    assert fields.pop() is None
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(fields), type=CheckIn) == command
 
 
 def test_a_ticket_lets_in_one_and_the_next_is_told_when_and_where_that_was():
