@@ -21,7 +21,13 @@ from actors.owner import EventOwner, Phase
 from actors.payments.account import open_account
 from actors.payments.desk import PaymentDesk, decode_unsettled, encode_opened, encode_report
 from actors.prescaling import Prescaling
-from actors.process import configure_logging, kill_process, process_started, tune_interpreter
+from actors.process import (
+    configure_logging,
+    kill_process,
+    process_started,
+    take_over_oom_score,
+    tune_interpreter,
+)
 from actors.ray_environment import NO_ACTORS
 from actors.ray_meter import RayMeter
 from actors.shortcut import Reception
@@ -66,6 +72,8 @@ class OwnerActor:
 
     def __init__(self, event_id: str, settings: OwnerSettings) -> None:
         configure_logging()
+        # Not the other actors: when memory is short, they go before the event does.
+        take_over_oom_score()
         self._event_id = event_id
         self._owner = EventOwner(
             RedisJournal(connect(settings.redis_url), event_id),

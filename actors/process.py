@@ -71,6 +71,22 @@ def process_started(pid: int) -> int:
     return int(stat.rpartition(")")[2].split()[19])
 
 
+def take_over_oom_score() -> None:
+    """Be as unlikely to be killed when memory is short as the parent is, where that is allowed.
+
+    Ray's raylet gives its workers a score of 0 at least, whatever its own is, as soon as they
+    are forked: long before anything of theirs runs. A process may go down again as far as it
+    had inherited (`oom_score_adj` in proc(5)) without being privileged.
+    """
+    own = Path("/proc/self/oom_score_adj")
+    try:
+        of_parent = int(Path(f"/proc/{os.getppid()}/oom_score_adj").read_text())
+        if of_parent < int(own.read_text()):
+            own.write_text(str(of_parent))
+    except OSError:
+        pass  # not Linux, or not allowed: it stays what Ray has made it
+
+
 def kill_process(pid: int, started: int) -> bool:
     """Kill a process of this machine, if it is still the one that started then."""
     if process_started(pid) != started:

@@ -72,6 +72,7 @@ def _locust(
     command = [
         *(str(locust), "-f", str(_LOCUSTFILE), "--host", service.url, "--loglevel", "ERROR"),
         *("--html", str(kept / "report.html"), "--csv", str(kept / "stats")),
+        *("--json-file", str(kept / "stats")),  # to which Locust adds ".json"
         *(*_meeting_point(), *how, *others),
     ]
     with subprocess.Popen(  # noqa: S603 - our own command

@@ -22,7 +22,7 @@ _TEXT = [
     ("patience-seconds", "1", "How late an arrival of an open loop may begin; later it is skipped"),
     ("max-error-percent", "0", "Objective: errors of all requests"),
     ("max-p95-ms", "500", "Objective: p95 of every kind of request; empty asks for nothing"),
-    ("max-turned-away-percent", "", "Objective: 429 and 503 with Retry-After; empty: no failures"),
+    ("max-turned-away-percent", "1", "Objective: 429 and 503 with Retry-After; empty: any number"),
     ("max-skipped-percent", "1", "Objective: skipped arrivals of an open loop"),
 ]
 _SECRET = [

@@ -72,10 +72,11 @@ def _on_init(environment: Environment, **_: Any) -> None:
         runner.register_message(SHARE, lambda msg, **_: run.receive(msg.data))
         hooks.report_to_master.add_listener(lambda data, **_: run.report(data))
         environment.process_exit_code = 0  # the master judges
+        options.json_file = None  # each would write its own share over the whole
         return
     hooks.worker_report.add_listener(lambda client_id, data, **_: run.hear(client_id, data))
     hooks.quitting.add_listener(_on_quitting)
-    hooks.quit.add_listener(lambda **_: sys.stdout.write(run.text))
+    hooks.quit.add_listener(lambda **_: _on_quit(environment))
     shape = environment.available_shape_classes.get(options.shape)
     if shape is not None:
         shape.runner = runner
@@ -121,6 +122,14 @@ def _on_stop(environment: Environment, **_: Any) -> None:
 def _on_quitting(environment: Environment, **_: Any) -> None:
     environment.runner.quit()  # the last counts have come when this returns
     _judge(environment)
+
+
+def _on_quit(environment: Environment) -> None:
+    if environment.parsed_options.json_file:  # Locust shows its tables, or keeps them as JSON
+        stats.print_stats(environment.stats, current=False)
+        stats.print_percentile_stats(environment.stats)
+        stats.print_error_report(environment.stats)
+    sys.stdout.write(environment.onsale.text)
 
 
 def _judge(environment: Environment) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loadtests.locust.audits import Audited
+from loadtests.locust.outcomes import DECIDED, HOLD
 
 #: Rows of Locust's statistics that are no requests: from a moment to another one.
 ARRIVAL, JOURNEY = "ARRIVAL", "JOURNEY"
@@ -25,7 +26,7 @@ class Objectives:
 
     error_percent: float = 0.0
     p95_ms: float | None = 500.0
-    turned_away_percent: float | None = None
+    turned_away_percent: float | None = 1.0
     skipped_percent: float | None = 1.0
 
 
@@ -83,8 +84,12 @@ class Finding:
 
 def judge(numbers: Numbers, asked: Objectives) -> list[Finding]:
     """Return the findings; the verdict is green if all are met."""
-    return [*_of_requests(numbers, asked), *_of_arrivals(numbers, asked), *_of_stock(numbers)] + [
-        Finding("trouble", trouble, "none", met=False) for trouble in numbers.troubles
+    return [
+        *_of_requests(numbers, asked),
+        *_of_holds(numbers),
+        *_of_arrivals(numbers, asked),
+        *_of_stock(numbers),
+        *(Finding("trouble", trouble, "none", met=False) for trouble in numbers.troubles),
     ]
 
 
@@ -103,6 +108,18 @@ def _of_requests(numbers: Numbers, asked: Objectives) -> Iterable[Finding]:
         met = worst.p95_ms <= asked.p95_ms
         what = f"p95, worst: {worst.method} {worst.name}"
         yield Finding(what, f"{worst.p95_ms:g} ms", f"≤ {asked.p95_ms:g} ms", met)
+
+
+def _of_holds(numbers: Numbers) -> Iterable[Finding]:
+    """Find a run in which tickets were asked for and nobody came as far as the stock."""
+    holds = {
+        name: count
+        for name, count in numbers.counts["outcomes"].items()
+        if name.startswith(f"{HOLD}: ")
+    }
+    if holds:
+        decided = sum(holds.get(f"{HOLD}: {name}", 0) for name in DECIDED)
+        yield Finding("holds decided by the stock", f"{decided:,}", "> 0", decided > 0)
 
 
 def _of_arrivals(numbers: Numbers, asked: Objectives) -> Iterable[Finding]:

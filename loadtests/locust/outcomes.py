@@ -8,6 +8,10 @@ from enum import Enum
 REFUSALS = frozenset(
     {"sold_out", "not_enough", "seat_taken", "limit_per_booking", "limit_per_customer"}
 )
+#: Name of the requests that ask for tickets, and of those that were granted.
+HOLD, GRANTED = "hold", "granted"
+#: What the event's owner says to a hold once it has looked at its stock.
+DECIDED = frozenset({GRANTED, "sold_out", "not_enough", "seat_taken"})
 #: Doors that do their work.
 DOOR_REFUSALS = frozenset({"already_used"})
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import gevent
 
 from loadtests.locust.objectives import JOURNEY, SANDBOX
-from loadtests.locust.outcomes import Answer, Kind, judge_scan
+from loadtests.locust.outcomes import GRANTED, HOLD, Answer, Kind, judge_scan
 from loadtests.locust.preparing import BASE
 from loadtests.locust.visitors import Visitor
 from loadtests.signature import sign
@@ -40,13 +40,13 @@ class Buyer(Visitor):
         answer, response = self.ask(
             "POST",
             f"{_EVENT}/{self.desk.share.event_id}/holds",
-            "hold",
-            "granted",
+            HOLD,
+            GRANTED,
             token=token,
             body=body,
             headers={"idempotency-key": uuid4().hex},
         )
-        if answer.name != "granted":
+        if answer.name != GRANTED:
             return None
         self.desk.count_units(quantity)
         return json.loads(response.content)["id"], quantity

@@ -93,6 +93,7 @@ def test_a_shop_that_oversells_is_found_and_an_honest_one_is_not(tmp_path):
         locust(tmp_path / "honest", honest.url, capacity="9", tickets_per_hold="1") as green,
         locust(
             *(tmp_path / "greedy", greedy.url, "--processes", "2", *at(free_port())),
+            *("--json-file", str(tmp_path / "stats")),
             capacity="9",
             tickets_per_hold="1",
         ) as red,
@@ -108,6 +109,20 @@ def test_a_shop_that_oversells_is_found_and_an_honest_one_is_not(tmp_path):
         "units that buyers were granted",
     ]
     assert verdict(tmp_path / "greedy")["counts"]["units"] == 10
+    (kept,) = json.loads((tmp_path / "stats.json").read_text())
+    (row,) = verdict(tmp_path / "greedy")["rows"]
+    assert kept["num_requests"] == row["requests"], "one worker's share was kept for the whole"
+    assert "Response time percentiles" in found
+
+
+def test_a_shop_that_turns_everybody_away_is_not_fast_but_red(tmp_path):
+    closed = SmallShop(busy=1_000_000, capacity={"evt_x": 9}, held={"evt_x": 0})
+    with open_shop(closed), locust(tmp_path / "run", closed.url, event_id="evt_x") as red:
+        told = said(red)
+    assert red.returncode == 1, told
+    assert missed(tmp_path / "run") == ["turned away", "holds decided by the stock"]
+    (outcome,) = verdict(tmp_path / "run")["counts"]["outcomes"]
+    assert outcome == "hold: turned away (overloaded)"
 
 
 def test_every_story_can_be_told_to_a_real_service(shop: Shop, tmp_path: Path):
@@ -169,5 +184,10 @@ def test_it_brings_a_service_of_its_own_and_leaves_reports_and_nothing_else(
     assert {"hold: granted", "purchase: confirmed"} <= set(outcomes), run.stderr
     assert (kept / "report.html").stat().st_size > 0
     assert (kept / "stats_stats.csv").stat().st_size > 0
+    rows = {row["name"]: row for row in json.loads((kept / "stats.json").read_text())}
+    assert rows["hold"]["num_requests"] == sum(
+        count for name, count in outcomes.items() if name.startswith("hold: ")
+    )
+    assert "Response time percentiles" in run.stdout + run.stderr
     # Where its service lived, and its buyers' tokens lay, is gone.
     assert not list(short_path.glob("onsale-load-*"))

@@ -1,8 +1,11 @@
-"""Whatever a process says is one JSON object a line: our events, and what libraries say."""
+"""What processes say is one JSON object a line, and they are as protected as their parent."""
 
 import json
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 _TALK = """
 import logging, sys, warnings
@@ -46,3 +49,61 @@ def test_every_line_is_json_with_the_ids_that_are_known() -> None:
 
 def test_a_level_silences_what_is_below() -> None:
     assert [line["event"] for line in said("ERROR")] == ["broken", "theirs, too"]
+
+
+_TAKE_OVER = """
+import sys
+from pathlib import Path
+from actors.process import take_over_oom_score
+own = Path("/proc/self/oom_score_adj")
+own.write_text(sys.argv[1])
+if sys.argv[2:] == ["refused"]:
+    def refuse(*_):
+        raise PermissionError
+    Path.write_text = refuse
+take_over_oom_score()
+print(own.read_text())
+"""
+#: Scores may be raised by anybody, and be lowered again to where they came from.
+_SCORE = Path("/proc/self/oom_score_adj")
+needs_scores = pytest.mark.skipif(not _SCORE.exists(), reason="only Linux has them")
+
+
+def score_taken_over(of_parent: int, own: int, *how: str) -> int:
+    """Return the score of a process that had `own`, as Ray sets it, and then took over."""
+    script = 'set -e; echo $0 > /proc/self/oom_score_adj; "$@"; exit $?'
+    child = [sys.executable, "-c", _TAKE_OVER, str(own), *how]
+    ran = subprocess.run(
+        ["sh", "-c", script, str(of_parent), *child], capture_output=True, text=True, check=True
+    )
+    assert ran.stderr == ""
+    return int(ran.stdout)
+
+
+@needs_scores
+def test_an_owner_is_as_protected_as_the_raylet_that_has_started_it() -> None:
+    inherited = int(_SCORE.read_text())
+    assert score_taken_over(inherited + 10, inherited + 500) == inherited + 10
+
+
+@needs_scores
+def test_nobody_becomes_easier_to_kill_than_it_was() -> None:
+    inherited = int(_SCORE.read_text())
+    assert score_taken_over(inherited + 500, inherited + 10) == inherited + 10
+
+
+@needs_scores
+def test_where_it_is_not_allowed_the_score_stays_and_nothing_is_said() -> None:
+    inherited = int(_SCORE.read_text())
+    assert score_taken_over(inherited, inherited + 500, "refused") == inherited + 500
+
+
+@needs_scores
+def test_a_score_that_systemd_has_lowered_is_taken_over() -> None:
+    """The unit of a node lowers the raylet, which gives its workers 0."""
+    inherited = int(_SCORE.read_text())
+    try:
+        taken = score_taken_over(inherited - 10, inherited)
+    except subprocess.CalledProcessError:
+        pytest.skip("this machine lets nobody lower a score")
+    assert taken == inherited - 10

@@ -75,8 +75,8 @@ def check_open_secrets(variables: dict[str, str]) -> None:
 
 
 def commands(script: str) -> Iterator[list[str]]:
-    """Return the commands of a line of a shell, without variables set before them."""
-    for part in re.split(r"&&|;", " ".join(script.split())):
+    """Return the commands of a shell's script."""
+    for part in re.split(r"&&?|;|\n", script):
         words = [word for word in shlex.split(part) if word not in {"exec", "sudo"}]
         if words:
             yield words

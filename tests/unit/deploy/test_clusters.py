@@ -50,9 +50,32 @@ def test_a_cluster_starts_what_there_is_with_what_there_is(path: str):
     assert sum("--address=$RAY_HEAD_IP:6379" in words for words in started) == 1
     # Each of them in the environment that the drills prove.
     assert all("ray.env" in line for line in lines if "ray start" in line)
+    # And Ray's dashboard, which is the head's, knows where its pictures are.
+    assert ["monitoring.env" in line for line in lines if "ray start" in line] == [
+        "--head" in line for line in lines if "ray start" in line
+    ]
+    assert config["file_mounts"]["~/onsale/monitoring.env"] == "deploy/monitoring/ray.env"
     mounted = set(config["file_mounts"].values()) - _MADE
     assert not [source for source in mounted if not (ROOT / source).exists()]
     assert set(config["file_mounts"].values()) >= _MADE
+
+
+def test_machines_of_aws_get_an_image_that_somebody_has_chosen_and_the_python_that_is_locked():
+    """Without an image Ray takes one of 2018, and none that it or we could name has Python 3.11."""
+    config = cluster(CLUSTERS[0])
+    images = {kind["node_config"]["ImageId"] for kind in config["available_node_types"].values()}
+    assert images == {"ami-00000000000000000"}, "one place to fill in"
+    assert "FILL IN" in (ROOT / CLUSTERS[0]).read_text()
+    assert "`ImageId`" in (ROOT / "docs/CLUSTER.md").read_text()
+    setup = config["setup_commands"]
+    bringing, making = (line for line in setup if "uv" in line)
+    assert (
+        setup.index(bringing)
+        < setup.index(making)
+        < setup.index(next(line for line in setup if "pip install" in line))
+    )
+    assert "--python 3.11 --seed /opt/onsale" in making
+    assert not [line for line in setup if "python3.11" in line]
 
 
 def test_actors_stay_away_from_the_head_that_aws_starts():
@@ -88,6 +111,14 @@ def test_what_machines_are_to_set_is_read_by_somebody_and_holds_no_secret():
     assert env_file("deploy/ray.env")["RAY_AUTH_MODE"] == "token"
 
 
+def test_no_more_cores_are_asked_for_before_a_sale_than_the_cluster_may_have():
+    config = cluster(CLUSTERS[0])
+    node = config["available_node_types"]["node"]
+    assert node["node_config"]["InstanceType"] == "c7i.2xlarge", "of eight cores"
+    asked = int(env_file("deploy/onsale.env.example")["ONSALE_PRESCALE_CORES"])
+    assert 8 * node["min_workers"] < asked <= 8 * min(node["max_workers"], config["max_workers"])
+
+
 def test_a_cluster_gets_the_environment_of_a_single_machine():
     assert ENVIRONMENT.items() <= env_file("deploy/ray.env").items()
 
@@ -112,6 +143,8 @@ def test_a_unit_starts_what_there_is_and_starts_it_again(name: str):
     assert service["User"] == "onsale"
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert "EnvironmentFile=/etc/onsale/ray.env" in lines
+    of_head = "EnvironmentFile=-/etc/onsale/monitoring.env" in lines
+    assert of_head == ("--head" in words)
     given = [line.partition("=")[2] for line in lines if line.startswith("Environment=")]
     variables = dict(word.split("=", 1) for words in given for word in words.split())
     check_variables(variables)

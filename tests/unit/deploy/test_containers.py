@@ -2,8 +2,14 @@
 
 import fnmatch
 import json
+import os
 import re
-from collections.abc import Iterator
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,8 +106,10 @@ def test_compose_starts_what_there_is():
         assert service["env_file"] == ["ray.env", "onsale.env"]
         check_variables(service.get("environment", {}))
         check_open_secrets(service.get("environment", {}))
+        assert service["restart"] == "always"
         for words in started(service["command"]):
             check_command(words)
+            assert "--block" in words or words[0] == "onsale"
         assert set(service.get("depends_on", {})) <= set(compose["services"])
     store = " ".join(compose["services"]["store"]["command"])
     for option in ("--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction"):
@@ -115,8 +123,91 @@ def test_compose_starts_what_there_is():
 
 
 def started(command: list[str]) -> list[list[str]]:
-    """Return the commands of a container."""
-    return list(commands(command[2])) if command[:2] == ["sh", "-c"] else [command]
+    """Return what a container starts of Ray and of us."""
+    if command[:2] != ["bash", "-c"]:
+        return [command]
+    return [words for words in commands(command[2]) if words[0] in {"ray", "onsale"}]
+
+
+# -- two processes in one container ------------------------------------------------
+
+
+def scripts() -> dict[str, str]:
+    """Return what the shells of gateways' containers run, as they get it."""
+    (compose,), (pod,) = documents("deploy/compose.yaml"), objects("Deployment")
+    (container,) = pod["spec"]["template"]["spec"]["containers"]
+    # Compose would put a variable of its own in the place of what begins with one "$".
+    return {
+        "compose": compose["services"]["gateway"]["command"][2].replace("$$", "$"),
+        "kubernetes": container["command"][2],
+    }
+
+
+_RAY = """#!/bin/sh
+echo $$ > ray
+exec sleep 60
+"""
+_ONSALE = """#!/bin/sh
+trap 'echo answered what was asked > last-words; exit 0' TERM
+echo $$ > onsale
+sleep 60 & wait
+"""
+
+
+@pytest.fixture(params=["compose", "kubernetes"])
+def container(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The shell of a gateway's container, with a Ray and a service that do nothing."""
+    for name, script in {"ray": _RAY, "onsale": _ONSALE}.items():
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(script)
+        (tmp_path / "bin" / name).chmod(0o755)
+    with subprocess.Popen(
+        ["bash", "-c", scripts()[request.param]],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+        start_new_session=True,
+    ) as shell:
+        try:
+            for name in ("ray", "onsale"):
+                until(lambda name=name: (tmp_path / name).exists() and number(tmp_path / name) > 0)
+            yield shell
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+
+
+def number(path: Path) -> int:
+    return int(path.read_text() or 0)
+
+
+def until(so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20.0
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_gateways_container_ends_with_its_node_and_answers_first(
+    container: subprocess.Popen[bytes], tmp_path: Path
+):
+    os.kill(number(tmp_path / "ray"), signal.SIGKILL)
+    container.wait(20.0)
+    assert (tmp_path / "last-words").exists()
+
+
+def test_a_gateways_container_ends_with_its_gateways(
+    container: subprocess.Popen[bytes], tmp_path: Path
+):
+    os.kill(number(tmp_path / "onsale"), signal.SIGKILL)
+    assert container.wait(20.0) == 128 + signal.SIGKILL
+
+
+def test_a_gateways_container_that_is_asked_to_stop_answers_first(
+    container: subprocess.Popen[bytes], tmp_path: Path
+):
+    container.terminate()
+    assert container.wait(20.0) == 0
+    assert (tmp_path / "last-words").exists()
 
 
 # -- Kubernetes --------------------------------------------------------------------

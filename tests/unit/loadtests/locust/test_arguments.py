@@ -35,7 +35,7 @@ def parsed(*words: str) -> Namespace:
 def test_defaults_are_what_the_objectives_ask_for():
     options = read_options(parsed())
     asked = options.objectives
-    assert (asked.error_percent, asked.p95_ms, asked.turned_away_percent) == (0, 500, None)
+    assert (asked.error_percent, asked.p95_ms, asked.turned_away_percent) == (0, 500, 1)
     assert not options.open_loop
     assert options.users_over_time("Seed") == COURSES["Seed"]
 

@@ -115,11 +115,37 @@ def test_skipped_arrivals_are_judged():
     assert missed(counts(begun=0, skipped=20), Objectives(skipped_percent=None)) == []
 
 
-def test_being_turned_away_is_a_failure_only_where_it_was_asked_for():
-    assert missed(counts(turned_away=500)) == []
+def test_a_few_may_be_turned_away_and_more_where_that_was_said():
+    assert missed(counts(turned_away=10)) == []
+    assert missed(counts(turned_away=11)) == ["turned away"]
     some = Objectives(turned_away_percent=5.0)
     assert missed(counts(turned_away=50), some) == []
     assert missed(counts(turned_away=51), some) == ["turned away"]
+    assert missed(counts(turned_away=500), Objectives(turned_away_percent=None)) == []
+
+
+def told(**outcomes: int) -> Numbers:
+    """Return a run in which holds, and nothing else, were answered so often."""
+    named = {f"hold: {name}": count for name, count in outcomes.items()}
+    return replace(GOOD, counts={**COUNTS, "outcomes": named, "units": 0})
+
+
+def test_a_run_in_which_everybody_is_turned_away_is_red_though_any_number_may_be():
+    stopped = {"outcomes": {"hold: turned away (sales_stopped)": 1_000}, "turned_away": 1_000}
+    numbers = replace(GOOD, counts={**COUNTS, **stopped, "units": 0})
+    assert missed(numbers) == ["turned away", "holds decided by the stock"]
+    assert missed(numbers, Objectives(turned_away_percent=None)) == ["holds decided by the stock"]
+
+
+@pytest.mark.parametrize("name", ["granted", "sold_out", "not_enough", "seat_taken"])
+def test_one_hold_that_was_granted_or_refused_for_stock_is_a_sale(name: str):
+    assert missed(told(**{name: 1, "limit_per_customer": 999})) == []
+    assert missed(told(limit_per_customer=999)) == ["holds decided by the stock"]
+
+
+def test_who_asks_for_no_tickets_needs_none():
+    looking = {**COUNTS, "outcomes": {"availability: shown": 1_000}, "units": 0}
+    assert missed(replace(GOOD, counts=looking)) == []
 
 
 def test_trouble_is_red():
