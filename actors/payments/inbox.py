@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import msgspec
+import structlog
 from msgspec.structs import replace
 
 from actors.consumer import Hopeless
@@ -14,6 +15,8 @@ from engine.domain.commands import ObserveCharge, ObserveDispute, ObserveRefund
 from engine.domain.ids import event_of_booking, is_booking_id
 from engine.domain.outcomes import Refused
 from engine.journal.streams import Delivery, Incoming
+
+log = structlog.get_logger(__name__)
 
 
 class Inbox:
