@@ -135,7 +135,7 @@ RECONCILE_EVERY_SECONDS = 60.0
 RECONCILE_LOOK_BACK_SECONDS = 900
 #: How often that is done from further back, and from how far, seconds: longer than the longest
 #: hold, its grace and the pause until the next time, so that every payment is seen once more
-#: after it has ended. At 25 payments a second, without a pause, that is a minute of lists.
+#: after it has ended. At 25 payments a second, without a pause, that is 80 s of lists.
 RECONCILE_WIDE_EVERY_SECONDS = 3_600
 RECONCILE_WIDE_LOOK_BACK_SECONDS = 8_100
 #: Stripe's events of money that goes back are looked at from so long before the last time,

@@ -23,7 +23,7 @@ from actors.payments.contract import (
 )
 from actors.payments.inbox import Inbox
 from actors.payments.news import message_of, of_intent
-from actors.payments.pursuit import Pursuit
+from actors.payments.pursuit import KEY_SECONDS, Pursuit
 from actors.payments.reconciler import Reconciler
 from actors.payments.webhooks import BadBody, read
 from actors.telling import Telling
@@ -113,7 +113,7 @@ class PaymentDesk:
             return NotNow(1.0)
         except StripeRefused as error:
             log.error("payment_declined", booking_id=unsettled.booking_id, code=error.code)
-            return Declined(error.code)
+            return NotNow(KEY_SECONDS) if error.is_ours else Declined(error.code)
         except Hopeless as error:
             return Declined(str(error))
         return Opened(intent.intent_id, str(intent.client_secret))

@@ -111,6 +111,15 @@ async def test_what_stripe_refuses_is_declined() -> None:
     assert await counter(desk).open(desk.begun()) == Declined("amount_too_small")
 
 
+async def test_a_key_that_stripe_does_not_take_is_no_fault_of_the_buyer() -> None:
+    desk = Desk()
+    unsettled = desk.begun()
+    desk.stripe.refuses = StripeRefused("unauthorized", "Invalid API Key")
+    assert isinstance(await counter(desk).open(unsettled), NotNow)
+    desk.stripe.refuses = None
+    assert isinstance(await counter(desk).open(unsettled), Opened)
+
+
 async def test_a_payment_of_another_amount_is_declined() -> None:
     desk = Desk()
     intent_id = await desk.opened()
@@ -289,7 +298,7 @@ async def looks(hours: float, fails: range = range(0)) -> list[int]:
             return Report()
 
     it = counter(Desk())
-    it._reconciler = Counting()
+    it._reconciler, it._consumers = Counting(), ()
     working = asyncio.create_task(it.work())
     await asyncio.sleep(hours * 3_600 + 1)
     working.cancel()
