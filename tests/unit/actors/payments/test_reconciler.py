@@ -278,9 +278,14 @@ async def test_a_refund_that_bounces_weeks_later_is_found_without_any_webhook() 
     assert (await it.run(LATER, again=False)).repairs == []
     desk.stripe.settle(intent_id, "failed", "expired_or_canceled_card")
     report = await it.run(LATER, again=False)
-    assert [one.reason for one in report.repairs] == ["Stripe says refund.updated"]
-    refund = desk.booking().payment.refund
-    assert (refund.state, refund.reason) == (RefundState.FAILED, "expired_or_canceled_card")
+    # Found, and sent again.
+    assert [one.reason for one in report.repairs] == [
+        "Stripe says refund.updated",
+        "payment was captured",
+    ]
+    payment = desk.booking().payment
+    assert (payment.refund.number, payment.refund.state) == (2, RefundState.SUCCEEDED)
+    assert (payment.owed_minor, payment.refunded_minor) == (0, 9_000)
     assert put.notices == []
 
 
