@@ -48,12 +48,12 @@ async def of_batch(
         known.setdefault(booking_of_ticket(change.ticket_id), []).append(change)
     fresh: dict[str, list[TicketChange]] = {}
     for sequence, record, booking in facts:
-        of_batch = fresh.setdefault(booking.booking_id, [])
+        made = fresh.setdefault(booking.booking_id, [])
         stored = known.get(booking.booking_id, ())
         # Handled again, these records are in the store themselves.
         before = dict.fromkeys(one for one in stored if one.sequence < sequence)
-        earlier = sorted(before | dict.fromkeys(of_batch), key=lambda one: one.sequence)
-        of_batch += of(record, sequence, booking, earlier)
+        earlier = sorted(before | dict.fromkeys(made), key=lambda one: one.sequence)
+        made += of(record, sequence, booking, earlier)
     return [change for changes in fresh.values() for change in changes]
 
 

@@ -169,6 +169,71 @@ async def test_killed_between_an_act_and_its_note_it_does_nothing_twice(
         assert "application/pdf" in mail.attachments
 
 
+# -- the scans -------------------------------------------------------------------------
+
+
+async def _scan_at_two_gates(counter: Counter, code: str) -> None:
+    for gate, result in (("North", "admitted"), ("South", "refused")):
+        assert (await counter.gates.scan(gate, code))["result"] == result
+
+
+async def _before_the_scans_are_written(counter: Counter, code: str) -> None:
+    with counter.office.nobody_writes():
+        await _scan_at_two_gates(counter, code)
+        await _until(lambda: _behind(counter), "scans are in hand")
+        await asyncio.sleep(0.5)
+        await counter.office.kill()
+
+
+async def _after_the_scans_are_written(counter: Counter, code: str) -> None:
+    """They are, and the store hears of it no more."""
+    office = counter.office
+    back_office = (await office.at_work()).pid
+    with office.nobody_writes():
+        await _scan_at_two_gates(counter, code)
+        await _until(lambda: _behind(counter), "scans are in hand")
+        await asyncio.sleep(0.5)
+        store = office.service.store()
+        os.kill(store, signal.SIGSTOP)
+    try:
+        await _until(lambda: _has_scans(counter), "the scans are in the books")
+        os.kill(back_office, signal.SIGKILL)
+    finally:
+        os.kill(store, signal.SIGCONT)
+    assert await counter.shop.behind(counter.event_id), "they were acknowledged"
+
+
+async def _has_scans(counter: Counter) -> bool:
+    return bool((await counter.office.books(counter.event_id)).scans)
+
+
+@pytest.mark.parametrize(
+    "dies",
+    [
+        pytest.param(_before_the_scans_are_written, marks=pytest.mark.drill),
+        _after_the_scans_are_written,
+    ],
+    ids=lambda dies: dies.__name__.strip("_"),
+)
+async def test_killed_between_the_log_of_scans_and_its_note_each_is_logged_once(
+    office: Office, dies: Callable[[Counter, str], Awaitable[None]]
+):
+    """Flagged by what was before it, and not by itself when it is handed out again."""
+    async with counter_of(office, 10) as counter:
+        ann = await counter.bought("ann", 2)
+        code, _ = await counter.codes(ann)
+        await counter.settled()
+        killed = await office.at_work()
+        await dies(counter, code)
+        assert (await office.next_one(killed)).pid != killed.pid
+        await counter.settled()
+        books = await office.books(counter.event_id)
+        logged = [(scan.result, scan.gate, scan.flags) for scan in books.scans]
+        assert logged == [("admitted", "North", ()), ("refused", "South", ("two_gates",))]
+        became = [line.status for line in books.trail if line.cause == "scanned"]
+        assert became == ["USED"]
+
+
 # -- at any moment ---------------------------------------------------------------------
 
 
