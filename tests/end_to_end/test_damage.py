@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from engine.journal.connect import connect
 from engine.journal.contract import SnapshotRef
 from engine.journal.embedded import EmbeddedStore
+from engine.journal.entry import MAGIC
 from engine.journal.keys import event_keys
 from tests.calls import GRANTED, UNKNOWN
 from tests.contract.rigs import flip_bit
@@ -39,12 +40,31 @@ async def _lose_slice(client: Redis, ref: SnapshotRef) -> None:
     await client.rpop(ref.key)
 
 
+async def _slice_of_another_version(client: Redis, ref: SnapshotRef) -> None:
+    """What a release to come may write: its checksum fits, and this release cannot read it."""
+    await client.lset(ref.key, 0, _of_another_version(await client.lindex(ref.key, 0)))
+
+
 async def _flip_manifest(client: Redis, ref: SnapshotRef, event_id: str) -> None:
     name, field = event_keys(event_id).snapshots, str(ref.position)
     await client.hset(name, field, flip_bit(await client.hget(name, field), 80))
 
 
-@pytest.mark.parametrize("damage", [_flip_slice, _cut_slice, _lose_slice, _flip_manifest])
+async def _manifest_of_another_version(client: Redis, ref: SnapshotRef, event_id: str) -> None:
+    name, field = event_keys(event_id).snapshots, str(ref.position)
+    await client.hset(name, field, _of_another_version(await client.hget(name, field)))
+
+
+def _of_another_version(sealed: bytes) -> bytes:
+    assert sealed.startswith(MAGIC)
+    return b"J9" + sealed[len(MAGIC) :]
+
+
+_IN_SLICES = [_flip_slice, _cut_slice, _lose_slice, _slice_of_another_version]
+_IN_THE_MANIFEST = [_flip_manifest, _manifest_of_another_version]
+
+
+@pytest.mark.parametrize("damage", _IN_SLICES + _IN_THE_MANIFEST)
 async def test_a_damaged_snapshot_falls_back_to_the_one_before_and_the_tail(
     by_hand: HandEvent, damage: Callable
 ):
@@ -53,7 +73,7 @@ async def test_a_damaged_snapshot_falls_back_to_the_one_before_and_the_tail(
     (tail,) = await by_hand.ask(first, by_hand.hold("last"))
     first.kill()
     newest, older = await by_hand.journal.snapshots()
-    context = (by_hand.event_id,) if damage is _flip_manifest else ()
+    context = (by_hand.event_id,) if damage in _IN_THE_MANIFEST else ()
     await damage(by_hand.client, newest, *context)
 
     second = await by_hand.start_owner()

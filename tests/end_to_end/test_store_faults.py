@@ -18,9 +18,6 @@ from tests.end_to_end.verify import verify
 # The proxy lives in the loop of the whole run, and so do the tests.
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-#: From the store's return until every event is served again: half of it on a machine of its own;
-#: here other drills start processes of theirs meanwhile.
-_RECOVERY_SECONDS = 20.0
 #: The deadline of a request, and as long again for a machine with much to do.
 _ANSWERED_SECONDS = 10.0
 
@@ -65,9 +62,17 @@ async def test_a_slow_store_makes_slow_answers_and_nothing_worse(far: Far):
         await verify(buyers)
 
 
-@pytest.mark.parametrize("away_seconds", [5.0, pytest.param(300.0, marks=pytest.mark.drill)])
+# Ten seconds are promised; `make test` runs other drills beside this one, and gives it twenty.
+@pytest.mark.parametrize(
+    ("away_seconds", "within_seconds"),
+    [
+        (5.0, 20.0),
+        pytest.param(5.0, 10.0, marks=pytest.mark.drill),
+        pytest.param(300.0, 10.0, marks=pytest.mark.drill),
+    ],
+)
 async def test_owners_that_start_while_the_store_is_away_serve_soon_after_its_return(
-    far: Far, away_seconds: float
+    far: Far, away_seconds: float, within_seconds: float
 ):
     service = far.service
     async with on_sale(service, 100) as old, on_sale(service, 100) as killed:
@@ -93,7 +98,7 @@ async def test_owners_that_start_while_the_store_is_away_serve_soon_after_its_re
         await unborn
         while True:
             ready = await _readiness(service)
-            assert time.monotonic() - back_at < _RECOVERY_SECONDS, ready.text
+            assert time.monotonic() - back_at < within_seconds, ready.text
             if ready.status_code == 200:
                 break
         assert await service.owner(old.event_id) == owner

@@ -139,3 +139,11 @@ def test_each_fault_is_told(changed: dict, fault: str) -> None:
 
 def test_a_few_bookings_are_not_charged_with_what_a_process_takes_anyway() -> None:
     assert soak.faults(found(keepers=[soak.Kept("owner", 8_000_000, 10)])) == []
+
+
+def test_an_owner_is_the_one_that_was_none_before() -> None:
+    earlier = BEGAN | {7: ("ray::OwnerActor", 90), 8: ("ray::IDLE", 80)}
+    assert soak.new_owner(earlier, earlier | {8: ("ray::OwnerActor", 95)}) == 8
+    assert soak.new_owner(earlier, earlier | {9: ("ray::OwnerActor", 95)}) == 9
+    with pytest.raises(BenchFailed, match="0 owners"):
+        soak.new_owner(earlier, earlier)
