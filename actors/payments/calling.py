@@ -183,7 +183,7 @@ def _error(answer: Answer) -> tuple[str, str]:
     """Return code and message of a refusal; of a bad key, whatever Stripe's code says of it."""
     try:
         error = _bodies.decode(answer.body).error
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return f"status_{answer.status}", "no message"
     key = {401: "unauthorized", 403: "forbidden"}.get(answer.status)
     return key or error.code or error.type or f"status_{answer.status}", error.message or ""

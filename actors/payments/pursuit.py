@@ -197,5 +197,7 @@ class Pursuit:
             known = await self._stripe.refunds(payment.intent_id)
             made = next((one for one in known if one.refund_id == made.refund_id), made)
         if made.status in NOT_MADE:
+            code = made.reason or made.status
+            log.error("refund_refused", booking_id=booking_id, code=code)
             return [*of_refund(made), *await self._seen(payment.intent_id)]
         return of_refund(made)

@@ -134,6 +134,7 @@ async def test_a_failure_that_is_only_repeated_is_told_at_once():
         (Answer(400, {}, '{"error":{"type":"idempotency_error"}}'), "idempotency_error"),
         (answer(404), "status_404"),
         (Answer(404, {}, "<html>"), "status_404"),
+        (Answer(404, {}, "[" * 10_000), "status_404"),
         (Answer(302, {}, ""), "status_302"),
     ],
 )
