@@ -4,6 +4,7 @@ import asyncio
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -96,7 +97,7 @@ async def test_a_row_that_somebody_else_keeps_locked(postgres_rig: PostgresRig) 
     with psycopg.connect(postgres_rig.url) as connection:
         connection.execute("SELECT * FROM tickets FOR UPDATE")
         with pytest.raises(StoreAway, match="timeout"):
-            await store.write(Writes(void_events=[(ticket(1).event_id, 9, 9)]))
+            await store.write(Writes(tickets=[replace(ticket(1), sequence=99)]))
 
 
 async def test_more_calls_than_connections_wait_for_one_another(store_rig: StoreRig) -> None:
