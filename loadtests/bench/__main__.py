@@ -44,7 +44,7 @@ _FULL = Plan(
     rounds=5,
     seconds=2.0,
     warmup_seconds=0.7,
-    connections=(256,),
+    connections=(64, 256),
     buyers=5_000,
     payments=PaymentsPlan(
         per_second=100.0, rounds=7, seconds=3.0, closed_loop_seconds=5.0, payers=16
@@ -153,8 +153,12 @@ def _together(
         with started(rounds.alone) as contest:
             by_the_clock = offered.run(contest, plan, onwards)
             before += offered.steps(plan)
-        with started(rounds.alone) as contest:
-            grown = growth.run(contest, plan, onwards)
+        grown = list[growth.AtOnce]()
+        for number in range(1, plan.growth.rounds + 1):
+            progress("starting another round", before)
+            with started(rounds.alone) as contest:
+                grown += growth.run(contest, plan, number, onwards)
+            before += growth.steps(plan)
     return Found(
         durability,
         absent,
@@ -170,7 +174,8 @@ def _together(
 
 def _steps(plan: Plan) -> int:
     beside = payments.steps(plan) + doors.steps(plan)
-    return len(_IN_PROCESS) + plan.steps + beside + offered.steps(plan) + growth.steps(plan)
+    grown = plan.growth.rounds * growth.steps(plan)
+    return len(_IN_PROCESS) + plan.steps + beside + offered.steps(plan) + grown
 
 
 def _advance(tell: Callable[[str, float], None], name: str, before: int, share: float) -> None:

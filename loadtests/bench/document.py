@@ -12,7 +12,7 @@ from loadtests.bench.found import Found
 from loadtests.bench.rounds import Plan
 from loadtests.bench.verdict import Finding
 
-_SCHEMA = 3
+_SCHEMA = 4
 
 
 class Document(Struct, frozen=True):

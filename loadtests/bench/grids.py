@@ -45,6 +45,8 @@ def rates(found: Found, connections: int) -> Grid:
             grid.rows.append([contender, "not measured", "", "", "", ""])
             continue
         measured = found.of(contender, connections)
+        if not measured:
+            continue  # only at more connections
         results = [one.result for one in measured]
         rates_found = [result.rate for result in results]
         times = median(one.ours / one.result.rate for one in measured)
@@ -93,10 +95,13 @@ def at_once(found: Found) -> Grid:
         [f"Holds in events at once, {connections} connections", "per second", "p50 ms", "p99 ms"],
         [],
     )
-    for events in sorted({one.events for one in found.growth}):
-        results = [one.result for one in found.growth if one.events == events]
+    for events, awake in sorted({(one.events, one.awake) for one in found.growth}):
+        at_once = [one for one in found.growth if (one.events, one.awake) == (events, awake)]
+        results = [one.result for one in at_once]
         rate = median(result.rate for result in results)
         name = "1 event" if events == 1 else f"{events} events"
+        if awake > events:
+            name += f", the owners of {awake} awake"
         grid.rows.append([name, f"{rate:,.0f}", *_latency(results)])
     return grid
 

@@ -1,6 +1,6 @@
 """The cost of growth: one hot event, and many at once, under the same crowd."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
@@ -10,10 +10,11 @@ from loadtests.crowd import Result, Template, run_crowd
 
 
 class AtOnce(Struct, frozen=True):
-    """Holds in so many events at once."""
+    """Holds in so many events at once, while the owners of so many were awake."""
 
     round: int
     events: int
+    awake: int
     connections: int
     result: Result
 
@@ -30,34 +31,34 @@ def faults(found: list[AtOnce]) -> list[str]:
 
 
 def steps(plan: Plan) -> int:
-    """Return how many measurements `run` makes, and one that starts owners."""
-    return plan.growth.rounds * len(plan.growth.events) + 1
+    """Return how many measurements `run` makes of a round."""
+    return len(plan.growth.events) + 1
 
 
-def run(contest: Contest, plan: Plan, progress: Callable[[str, float], None]) -> list[AtOnce]:
-    """Measure all rounds, every other one the other way round.
+def run(
+    contest: Contest, plan: Plan, number: int, progress: Callable[[str, float], None]
+) -> Iterator[AtOnce]:
+    """Measure one round: from few events to many, and few again beside the many.
 
-    All events and their owners are there from the beginning, so that nothing but the
-    number of those that are asked for differs.
+    Nobody's owner is awake before it is asked for, so that one event is first measured as it
+    is alone. The owners that have woken cost the machine something also without work.
 
     Args:
         contest: everybody.
         plan: how much is measured.
-        progress: told what is measured and how many measurements are done.
+        number: of the round, from one on.
+        progress: told what is measured and how many measurements of this round are done.
     """
     asked = plan.growth
-    progress(f"starting {max(asked.events)} events", 0)
-    events = [contest.shop.new_event() for _ in range(max(asked.events))]
-    found: list[AtOnce] = []
-    for number in range(1, asked.rounds + 1):
-        for count in asked.events if number % 2 else reversed(asked.events):
-            progress(f"{count} events at once", len(found) + 1)
-            paths = [f"/api/v1/events/{event_id}/holds" for event_id in events[:count]]
-            template = Template(
-                *("POST", paths[0], BODY, contest.service.buyers),
-                idempotency_keys=True,
-                more_paths=paths[1:],
-            )
-            spec = rounds.load(contest.service, plan, asked.connections, template=template)
-            found.append(AtOnce(number, count, asked.connections, run_crowd(spec)))
-    return found
+    events: list[str] = []
+    for done, count in enumerate((*asked.events, asked.events[0])):
+        progress(f"{count} events at once", done)
+        events += [contest.shop.new_event() for _ in range(count - len(events))]
+        paths = [f"/api/v1/events/{event_id}/holds" for event_id in events[:count]]
+        template = Template(
+            *("POST", paths[0], BODY, contest.service.buyers),
+            idempotency_keys=True,
+            more_paths=paths[1:],
+        )
+        spec = rounds.load(contest.service, plan, asked.connections, template=template)
+        yield AtOnce(number, count, len(events), asked.connections, run_crowd(spec))

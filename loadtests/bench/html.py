@@ -98,11 +98,11 @@ def _offered(found: Found) -> list[str]:
 
 
 def _growth(found: Found) -> list[str]:
-    counts = sorted({one.events for one in found.growth})
-    holds = [
-        (float(count), median(one.result.rate for one in found.growth if one.events == count))
-        for count in counts
-    ]
+    rates: dict[int, list[float]] = {}
+    for one in found.growth:
+        if one.awake == one.events:
+            rates.setdefault(one.events, []).append(one.result.rate)
+    holds = [(float(count), median(rates[count])) for count in sorted(rates)]
     sizes = found.in_process["decisions"]["per_second"]
     decisions = [(float(size), float(rate)) for size, rate in sizes.items()]
     return [

@@ -86,7 +86,7 @@ class Peers(Struct, frozen=True):
 @contextmanager
 def only_echo(directory: Path) -> Iterator[Peers]:
     """Run the echo, which everything else is compared with."""
-    with _plain(directory, "echo_app") as port:
+    with _ceiling(directory, "echo") as port:
         yield Peers({ECHO: Peer(port)}, {})
 
 
@@ -107,8 +107,8 @@ def peers(directory: Path, service: Onsale) -> Iterator[Peers]:
             return port
 
         running = {
-            ECHO: Peer(started.enter_context(_plain(directory, "echo_app"))),
-            RAW: Peer(started.enter_context(_plain(directory, "raw_app"))),
+            ECHO: Peer(started.enter_context(_ceiling(directory, "echo"))),
+            RAW: Peer(started.enter_context(_ceiling(directory, "raw"))),
         }
         store = EmbeddedStore(directory / "lua-store")
         started.callback(store.stop)
@@ -140,13 +140,9 @@ def why_no_postgres() -> str | None:
 
 
 @contextmanager
-def _plain(directory: Path, name: str) -> Iterator[int]:
-    """Run an application that uvicorn finds by its name; yields its port."""
+def _ceiling(directory: Path, name: str) -> Iterator[int]:
+    """Run one that keeps nothing; yields its port."""
     port = free_port()
-    command = [
-        *(sys.executable, "-m", "uvicorn", f"loadtests.peers.{name}:app"),
-        *("--host", HOST, "--port", str(port), "--loop", "uvloop", "--http", "httptools"),
-        *("--no-access-log", "--log-level", "warning"),
-    ]
+    command = [sys.executable, "-m", "loadtests.peers.ceilings", str(port), name]
     with listening(command, directory / f"{name}.log", dict(os.environ), port):
         yield port

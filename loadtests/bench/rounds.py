@@ -38,6 +38,8 @@ CONTENDERS = (
     *(DURABLE, FOR_UPDATE, CONDITIONAL, SKIP_LOCKED, LUA, LUA_RAW, RAY_CALL_PLAIN, RAY_CALL),
     *(ECHO, RAW, REFUSAL, WEBHOOK),
 )
+#: Who is measured at fewer connections than the most, too.
+_AT_FEWER = (ECHO, RAY_CALL_PLAIN)
 _EXPECTED = {REFUSAL: "409", WEBHOOK: "200"}
 
 
@@ -99,7 +101,8 @@ class Plan(Struct, frozen=True):
     @property
     def steps(self) -> int:
         """How many measurements that makes."""
-        return self.rounds * len(self.connections) * 2 * (len(CONTENDERS) - 1)
+        others = len(CONTENDERS) - 1 + len(_AT_FEWER) * (len(self.connections) - 1)
+        return self.rounds * 2 * others
 
 
 class Measured(Struct, frozen=True):
@@ -215,9 +218,10 @@ def run(
     """
     contest.shop.withhold()
     webhooks = contest.shop.webhooks()
-    others = [name for name in CONTENDERS if name not in (DURABLE, *contest.peers.absent)]
     done = 0
     for connections in plan.connections:
+        asked = CONTENDERS if connections == max(plan.connections) else _AT_FEWER
+        others = [name for name in asked if name not in (DURABLE, *contest.peers.absent)]
         stock = Stock(contest.shop)
         for contender in others if number % 2 else reversed(others):
             found: dict[str, tuple[Result, str | None]] = {}

@@ -131,11 +131,13 @@ def of_offered(found: Offered) -> list[Finding]:
 def of_growth(found: list[AtOnce]) -> list[Finding]:
     """Return the finding about many events at once; the median of the rounds' own ratios."""
     most = max(one.events for one in found)
-    one_event, many = (
-        {item.round: item.result.rate for item in found if item.events == events}
+    alone, many = (
+        {one.round: one.result.rate for one in found if (one.events, one.awake) == (events, events)}
         for events in (1, most)
     )
-    return [Finding(f"holds in {most} events at once ÷ in one", _ratio(many, one_event), 0.6, 0.8)]
+    return [
+        Finding(f"holds in {most} events at once ÷ in one alone", _ratio(many, alone), 0.6, 0.8)
+    ]
 
 
 def of_inprocess(found: dict[str, dict[str, Any]]) -> list[Finding]:

@@ -1,7 +1,7 @@
 """The peer that does nothing: an ordinary FastAPI route that validates and echoes.
 
 No token, no decision, no store: what a hold would cost if everything but the framework
-were free. `uvicorn loadtests.peers.echo_app:app`.
+were free. See `ceilings`.
 """
 
 from fastapi import FastAPI

@@ -153,17 +153,22 @@ async def _serve(
     port: int, front: str, opened: Callable[[], AbstractAsyncContextManager[dict[str, Way]]]
 ) -> None:
     async with opened() as ways:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                FRONTS[front](ways),
-                host="127.0.0.1",
-                port=port,
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_level="warning",
-            )
+        await serve_app(port, FRONTS[front](ways))
+
+
+async def serve_app(port: int, app: ASGIApp) -> None:
+    """Serve an application on a port of loopback, tuned as ours is, until SIGTERM."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host="127.0.0.1",
+            port=port,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_level="warning",
         )
-        tune_interpreter()
-        await server.serve()
+    )
+    tune_interpreter()
+    await server.serve()

@@ -1,6 +1,6 @@
 """The ceiling of one gateway process: an ASGI callable that reads the body and answers.
 
-Nothing is validated, decided or stored. `uvicorn loadtests.peers.raw_app:app`.
+Nothing is validated, decided or stored. See `ceilings`.
 """
 
 from starlette.types import Receive, Scope, Send

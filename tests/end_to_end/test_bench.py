@@ -68,7 +68,7 @@ def _check_parts(found: dict) -> None:
     half, ten_times = found["offered"]["offers"]
     assert half["results"][0]["granted_ms"]["p50"] > 0
     assert ten_times["results"][0]["skipped"] > ten_times["results"][0]["requests"]
-    assert [one["events"] for one in found["growth"]] == [1, 4]
+    assert [(one["events"], one["awake"]) for one in found["growth"]] == [(1, 1), (4, 4), (1, 4)]
     assert all(one["result"]["statuses"].keys() == {"201"} for one in found["growth"])
 
 
