@@ -78,12 +78,14 @@ class PlaceHoldRoute:
                     raise
         outcome, sequence = await lane.ask(PlaceHold(booking, customer, items))
         if isinstance(outcome, Granted):
-            _count("replayed" if outcome.replayed else "granted")
+            # Without a key of the client's it was this gateway that asked twice.
+            replayed = outcome.replayed and idempotency_key is not None
+            _count("replayed" if replayed else "granted")
             # The answer is that of the moment when the hold was placed, also when repeated.
             held = outcome.booking
             view = booking_view(held, event_id, outcome.currency, held.held_at_ms)
             headers = [(b"location", b"/api/v1/bookings/" + booking.encode())]
-            if outcome.replayed:
+            if replayed:
                 headers.append(_REPLAYED)
             await exchange.answer(201, _encode(view), headers)
             return

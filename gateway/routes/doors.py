@@ -218,7 +218,7 @@ async def undo_passage(
     command = UndoPassage(body.ticket_id, principal.caller, undo_id)
     outcome, _ = await service.ask(event_id, command)
     assert isinstance(outcome, ScanShown)
-    if outcome.replayed:
+    if outcome.replayed and idempotency_key is not None:
         response.headers["idempotent-replayed"] = "true"
     scan = outcome.scan
     return {"ticket": ticket_view(service, event_id, scan, None), "inside": scan.inside}

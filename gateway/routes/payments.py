@@ -186,7 +186,7 @@ async def refund_booking(
     except Problem as problem:
         raise pointed(problem, of_refund([] if body is None else body.items)) from problem
     assert isinstance(outcome, Shown)
-    if outcome.replayed:
+    if outcome.replayed and idempotency_key is not None:
         response.headers["idempotent-replayed"] = "true"
     return view_of(outcome)
 

@@ -137,7 +137,7 @@ class Measured(Struct, frozen=True):
 
 
 class Contest(Struct, frozen=True):
-    """Everybody, running."""
+    """Everybody, running; `sold_out` is an event that is, '' where nobody asks for one."""
 
     service: Onsale
     peers: Peers
@@ -182,7 +182,9 @@ def contest(directory: Path, plan: Plan) -> Iterator[Contest]:
     with ExitStack() as started:
         service = started.enter_context(servers.onsale(directory, plan.buyers))
         others = started.enter_context(peers(directory, service))
-        yield _ready(service, others)
+        sold_out = servers.create_event(service, "Sold out", 2)
+        servers.hold(service, sold_out, 2)
+        yield Contest(service, others, sold_out, Shop(service))
 
 
 @contextmanager
@@ -193,13 +195,7 @@ def alone(directory: Path, plan: Plan) -> Iterator[Contest]:
     """
     with ExitStack() as started:
         service = started.enter_context(servers.onsale(directory, plan.buyers))
-        yield _ready(service, started.enter_context(only_echo(directory)))
-
-
-def _ready(service: Onsale, others: Peers) -> Contest:
-    sold_out = servers.create_event(service, "Sold out", 2)
-    servers.hold(service, sold_out, 2)
-    return Contest(service, others, sold_out, Shop(service))
+        yield Contest(service, started.enter_context(only_echo(directory)), "", Shop(service))
 
 
 def run(

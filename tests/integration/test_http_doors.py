@@ -374,6 +374,7 @@ async def test_a_passage_is_taken_back_once_though_the_owner_dies_before_it_says
     answer = await doors.undo(doors.tickets[0]["id"], key=key)
     assert onsale.owners.dies_after is None
     assert answer.status_code == 200
+    assert ("idempotent-replayed" in answer.headers) == (key is not None)
     ticket = doors.tickets[0] | {"status": "USED", "qr": None}
     assert answer.json() == {"ticket": ticket, "inside": 1}
     # Its holder is inside: the way out was taken back, and the way in was not.

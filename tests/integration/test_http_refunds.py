@@ -136,6 +136,7 @@ async def test_a_part_goes_back_once_though_the_owner_dies_before_it_says_so(
     answer = await shop.refund(booking_id, key=key, ga=1)
     assert shop.onsale.owners.dies_after is None
     assert (answer.status_code, answer.json()["status"]) == (202, "CONFIRMED")
+    assert ("idempotent-replayed" in answer.headers) == (key is not None)
     assert await shop.stock(event_id) == (8, 0, 2)
     # Whoever has no key and asks again wants one more.
     assert (await shop.refund(booking_id, ga=1)).status_code == 202

@@ -76,6 +76,7 @@ def test_machines_of_aws_get_an_image_that_somebody_has_chosen_and_the_python_th
     )
     assert "--python 3.11 --seed /opt/onsale" in making
     assert not [line for line in setup if "python3.11" in line]
+    assert [line for line in setup if "boto3" in line], "Ray asks AWS with it"
 
 
 def test_actors_stay_away_from_the_head_that_aws_starts():
