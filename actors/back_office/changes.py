@@ -7,7 +7,7 @@ say is taken from what is past and stays: the states that the booking has been i
 from collections.abc import Iterable, Sequence
 
 from engine.domain.booking import Booking, Status
-from engine.domain.payment import DISPUTE_WON, quantities
+from engine.domain.payment import DISPUTE_LOST, DISPUTE_WON, quantities
 from engine.domain.records import (
     BookingConfirmed,
     DisputeNoted,
@@ -25,6 +25,9 @@ from engine.store.trails import SCANNED, UNSCANNED
 
 #: Records that void tickets or make them good again: which ones depends on those before.
 _ON_TOP = (RefundRequested, RefundSettled, RefundFailed, MoneyTakenBack, DisputeNoted)
+
+#: How a dispute stands when the bank has decided.
+_DECIDED = {*DISPUTE_WON, DISPUTE_LOST}
 
 _ACTIVE, _USED, _VOID = TicketStatus.ACTIVE, TicketStatus.USED, TicketStatus.VOID
 _BY_REFUND, _BY_BANK = (str(kind.__struct_config__.tag) for kind in (RefundRequested, DisputeNoted))
@@ -86,7 +89,7 @@ def of(
             left = [one for one, its in tickets if its == ticket_type and one not in void]
             asked_back += left[max(0, len(left) - quantity) :]
         return _changes(record, sequence, asked_back, _VOID)
-    if isinstance(record, DisputeNoted) and record.status not in DISPUTE_WON:
+    if isinstance(record, DisputeNoted) and record.status not in _DECIDED:
         return _changes(record, sequence, good, _VOID)
     if isinstance(record, RefundFailed | DisputeNoted):
         return _changes(record, sequence, _good_again(record, booking, void), _ACTIVE)
@@ -97,12 +100,17 @@ def of(
 def _good_again(
     record: RefundFailed | DisputeNoted, booking: Booking, void: dict[str, TicketChange]
 ) -> list[str]:
-    """Return the tickets that are worth something again, as a refund failed or a dispute was won.
+    """Return the tickets that are worth something again: a refund failed, a dispute is decided.
 
-    A refund may also fail after it was made: then the tickets are gone already.
+    A refund may also fail after it was made: then the tickets are gone already. So they are
+    where a dispute was lost over everything. What was owed beside them was for no ticket.
     """
     if isinstance(record, DisputeNoted):
-        return [] if _is_disputed(booking, record.dispute_id) else _last_by(void, _BY_BANK)
+        gone = _came_to(booking, Status.REFUNDED, record.at_ms)
+        stays = gone or _is_disputed(booking, record.dispute_id)
+        return [] if stays else _last_by(void, _BY_BANK)
+    if record.owed_minor is not None or not record.units:
+        return []
     denied = _came_to(booking, Status.REFUND_DENIED, record.at_ms)
     return _last_by(void, _BY_REFUND) if denied else []
 
@@ -139,6 +147,6 @@ def _came_to(booking: Booking, status: Status, at_ms: int) -> bool:
 
 
 def _is_disputed(booking: Booking, but_for: str) -> bool:
-    """Tell whether there is another dispute that is not won."""
+    """Tell whether there is another dispute that is not decided."""
     disputes = () if booking.payment is None else booking.payment.disputes
-    return any(one != but_for and status not in DISPUTE_WON for one, status in disputes)
+    return any(one != but_for and status not in _DECIDED for one, status in disputes)

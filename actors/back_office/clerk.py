@@ -28,6 +28,7 @@ from engine.domain.records import (
     EventAmended,
     EventCancelled,
     PassageUndone,
+    PaymentClosing,
     Record,
     RefundSettled,
     TicketScanned,
@@ -222,7 +223,8 @@ class Clerk:
             if booking_id in new or booking_id in known:
                 # A booking is confirmed once, whichever effect says so.
                 named = "" if notice[0] is MessageKind.CONFIRMATION else fact.name
-                writes.messages += self._messages(notice, event_id, [booking_id], named, fact)
+                at_ms = _at_ms(fact.record, bookings.get(booking_id))
+                writes.messages += self._messages(notice, event_id, [booking_id], named, at_ms)
 
     async def _tell_owner(
         self, event_id: str, facts: list[Fact], bookings: dict[str, Booking]
@@ -266,7 +268,7 @@ class Clerk:
         loop = asyncio.get_running_loop()
         after = await self._last_told(event_id, notice, fact)
         while page := await self._store.holders(event_id, after, HOLDERS_PAGE):
-            messages = self._messages(notice, event_id, page, fact.name, fact)
+            messages = self._messages(notice, event_id, page, fact.name, _at_ms(fact.record))
             await self._store.write(Writes(messages=messages))
             self._poke()
             after = page[-1]
@@ -286,9 +288,8 @@ class Clerk:
         return min(told) if told and len(told) == len(found) else None
 
     def _messages(
-        self, notice: Notice, event_id: str, booking_ids: list[str], named: str, fact: Fact
+        self, notice: Notice, event_id: str, booking_ids: list[str], named: str, at_ms: int
     ) -> list[NewMessage]:
-        at_ms = _at_ms(fact.record)
         return messages_of(notice, event_id, booking_ids, self._channels, named, at_ms)
 
     async def _announce(
@@ -350,8 +351,10 @@ def _hands_over(message: Message) -> bool:
     return message.brings_tickets and message.status is MessageStatus.SENT
 
 
-def _at_ms(record: Record) -> int:
+def _at_ms(record: Record, booking: Booking | None = None) -> int:
     if isinstance(record, TicketScanned):
         return record.noted_ms
+    if isinstance(record, PaymentClosing) and booking is not None:
+        return booking.history[-1].at_ms  # it does not say; its hold has ended with it
     at_ms: int = getattr(record, "at_ms", 0)
     return at_ms

@@ -6,7 +6,7 @@ import msgspec
 
 from engine.domain.booking import Booking, Line, Status
 from engine.domain.event import Event
-from engine.domain.payment import DISPUTE_WON, Part
+from engine.domain.payment import Part
 from engine.domain.records import (
     BookingConfirmed,
     EventAmended,
@@ -78,7 +78,7 @@ def _refunded(record: RefundSettled, booking: Booking, *, cancelled: bool) -> No
         # Another one has begun since: how much this one was is in the booking no more.
         return MessageKind.REFUNDED, Details(reason=reason)
     if not refund.parts:
-        return None  # it came too late for tickets, and its buyer has heard of that
+        return None  # it was for no tickets (too late, or owed), and its buyer has heard of that
     back = Details(
         amount_minor=refund.amount_minor,
         kept_minor=refund.kept_minor,
@@ -100,7 +100,7 @@ def going_back_minor(booking: Booking, cancelled_at_ms: int) -> int | None:
         of them had been asked back, or the buyer's bank had been asked for the money.
     """
     payment = booking.payment
-    if payment is not None and any(status not in DISPUTE_WON for _, status in payment.disputes):
+    if payment is not None and payment.disputed:
         return None
     refund = None if payment is None else payment.refund
     called_back = any(
@@ -118,8 +118,13 @@ def going_back_minor(booking: Booking, cancelled_at_ms: int) -> int | None:
     if under_way is not None and not called_back and not rest.units:
         return None
     asked_minor = 0 if under_way is None else under_way.amount_minor
-    left_minor = 0 if payment is None else payment.captured_minor - payment.refunded_minor
-    return asked_minor + min(rest.total_minor, left_minor - asked_minor)
+    if payment is None:
+        return 0
+    # What a bank has sent back goes with the next refund.
+    owed_minor = 0 if under_way is not None else payment.owed_minor
+    asked_left_minor = 0 if under_way is None else asked_minor - under_way.owed_minor
+    left_minor = payment.left_minor - asked_left_minor
+    return asked_minor + min(rest.total_minor, left_minor) + owed_minor
 
 
 def notice_to_all(told_before: Event | None, record: Record) -> Notice | None:

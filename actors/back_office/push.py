@@ -31,16 +31,21 @@ class AppriseChannel:
         self._services = [_Service(url, number) for number, url in enumerate(urls, 1)]
 
     async def send(self, outgoing: Outgoing) -> str:
-        """See `Channel.send`. Apprise does not say why a service failed: it may be tried again."""
-        answered = False
+        """See `Channel.send`. Apprise does not say why a service failed: it may be tried again.
+
+        A message that some service was handed counts as tried: it may have been taken.
+        """
+        tried = False
         for service in self._services:
             try:
                 if await service.send(outgoing):
                     return service.name
             except ChannelAway:
                 continue
-            answered = True
-        if answered:
+            except TryLater:
+                pass
+            tried = True
+        if tried:
             raise TryLater(None, "no service took it")
         away = min(service.away_seconds() for service in self._services)
         raise ChannelAway(away or PUSH_AWAY_SECONDS, "no service answers")
@@ -75,7 +80,12 @@ class _Service:
         return max(0.0, self._away_until - asyncio.get_running_loop().time())
 
     async def send(self, outgoing: Outgoing) -> bool:
-        """Return whether the service has taken it. Raises ChannelAway: it did not answer."""
+        """Return whether the service has taken it.
+
+        Raises:
+            ChannelAway: it is left alone, as it did not answer others.
+            TryLater: it did not answer; whether it has taken the message is not known.
+        """
         loop = asyncio.get_running_loop()
         async with self._places:
             if self.away_seconds():
@@ -88,7 +98,7 @@ class _Service:
                 if not self.away_seconds():
                     log.warning("push_service_away", service=self.name)
                 self._away_until = loop.time() + PUSH_AWAY_SECONDS
-                raise ChannelAway(PUSH_AWAY_SECONDS, "no answer in time") from error
+                raise TryLater(None, "no answer in time") from error
 
     def _notify(self, outgoing: Outgoing) -> bool:
         letter = outgoing.letter

@@ -16,7 +16,10 @@ def agrees(intent: Intent, booking: Booking | None) -> bool:
     payment = None if booking is None else booking.payment
     if payment is None or payment.intent_id != intent.intent_id:
         return False
-    if intent.refunded_minor > payment.refunded_minor and not payment.refunding:
+    if (
+        _gone_minor(intent.refunded_minor, payment) > payment.refunded_minor
+        and not payment.refunding
+    ):
         return False
     if intent.disputed and (payment.disputed or not payment.disputes):
         return False  # it began or has ended unheard; Stripe's charge stays disputed for ever
@@ -27,6 +30,11 @@ def agrees(intent: Intent, booking: Booking | None) -> bool:
     if intent.status == "requires_capture":
         return payment.state is not PaymentState.OPEN
     return not intent.failure or intent.failure in payment.failures
+
+
+def _gone_minor(refunded_minor: int, payment: Payment) -> int:
+    """Return what is gone by Stripe's sum of refunds, which has no lost disputes in it."""
+    return min(refunded_minor + payment.lost_minor, payment.captured_minor or refunded_minor)
 
 
 def is_done(intent: Intent, booking: Booking | None) -> bool:
@@ -46,7 +54,7 @@ def is_heard(facts: Return | ChargeFacts | DisputeFacts, booking: Booking | None
     if isinstance(facts, Return):
         return _is_refund_heard(facts, payment)
     if isinstance(facts, ChargeFacts):
-        return facts.refunded_minor <= payment.refunded_minor
+        return _gone_minor(facts.refunded_minor, payment) <= payment.refunded_minor
     known = payment.dispute(facts.dispute_id)
     return known == facts.status or known in DISPUTE_WON or known == DISPUTE_LOST
 

@@ -177,6 +177,8 @@ class Reconciler:
         try:
             return (await self._stripe.retrieve(facts.intent_id)).booking_id
         except StripeRefused as error:
+            if error.is_ours:
+                raise
             log.error("dispute_of_nothing", id=facts.dispute_id, code=error.code)
             return ""
 

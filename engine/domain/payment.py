@@ -100,7 +100,7 @@ class Refund(Struct, frozen=True, array_like=True, gc=False):
     """Money on its way back, or the last that was.
 
     `number` counts the refunds of a booking, from 1. `parts` are the units that it gives
-    back; none where the booking has no units (the money came too late). `kept_minor` of
+    back; none where it is for no units: the money came too late, or was owed. `kept_minor` of
     their price is not given back. `key` names the request for it, if that had a name;
     `whole` says whether it was for everything, None where that was not journalled yet.
     `owed_minor` of its amount had gone back before, for other units, and come back from the

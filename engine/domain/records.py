@@ -175,7 +175,8 @@ class RefundFailed(Struct, frozen=True, array_like=True, gc=False, tag="refund_f
     """The last refund has failed for the reason given.
 
     `owed_minor` of a refund that had been made have come back from the bank, and are to go
-    back again; None where it had not been made, or before that was noted.
+    back again; None where it had not been made, or before that was noted. `units` tells
+    whether it was for any: what is owed has none.
     """
 
     booking_id: str
@@ -183,6 +184,7 @@ class RefundFailed(Struct, frozen=True, array_like=True, gc=False, tag="refund_f
     reason: str
     at_ms: int
     owed_minor: int | None = None
+    units: bool = True
 
 
 class MoneyTakenBack(Struct, frozen=True, array_like=True, gc=False, tag="taken_back"):

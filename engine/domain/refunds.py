@@ -199,14 +199,15 @@ def observe_refund(state: EventState, command: ObserveRefund, now_ms: int) -> De
     if refund.state is RefundState.SUCCEEDED:
         return DONE, _bounced(booking, payment, command, now_ms)
     if refund.state is RefundState.FAILED:
-        return DONE, _had_been_made(booking, payment, refund, command, now_ms)
+        return DONE, _had_been_made(state, booking, payment, command, now_ms)
     if command.status == "succeeded":
         settled = RefundSettled(booking.booking_id, command.refund_id, now_ms)
         after = booking.refunded(command.refund_id, now_ms)
         return DONE, (settled, *_owed(state, after, now_ms))
     if command.status in ("failed", "canceled"):
         reason = command.reason or command.status
-        failed = RefundFailed(booking.booking_id, command.refund_id, reason, now_ms)
+        units = bool(refund.parts)
+        failed = RefundFailed(booking.booking_id, command.refund_id, reason, now_ms, units=units)
         after = booking.refund_failed(command.refund_id, reason, None, now_ms)
         # A part that did not go back must not keep the whole of a cancelled event here.
         part = booking.without(refund.parts).units
@@ -225,18 +226,21 @@ def _bounced(
         return ()
     booking_id, refund_id = booking.booking_id, command.refund_id
     reason, owed_minor = command.reason or command.status, payment.bounced_minor
-    failed = RefundFailed(booking_id, refund_id, reason, now_ms, owed_minor)
+    units = bool(payment.refund.parts)
+    failed = RefundFailed(booking_id, refund_id, reason, now_ms, owed_minor, units)
     after = booking.refund_failed(refund_id, reason, owed_minor, now_ms)
     return (failed, *_send_again(after, payment.refund, now_ms))
 
 
 def _had_been_made(
-    booking: Booking, payment: Payment, refund: Refund, command: ObserveRefund, now_ms: int
+    state: EventState, booking: Booking, payment: Payment, command: ObserveRefund, now_ms: int
 ) -> tuple[Record, ...]:
     """Return the same refund once more if it has failed only after it had been made.
 
     So it ends as where its success was heard of first: the money goes back.
     """
+    refund = payment.refund
+    assert refund is not None, "a refund failed before it began"
     made = command.status == "succeeded" and refund.refund_id
     waits = booking.status is Status.REFUND_DENIED and not payment.disputed
     if not (made and waits and refund.parts) or refund.attempt >= RETURN_ATTEMPTS_MAX:
@@ -244,6 +248,9 @@ def _had_been_made(
     wanted_minor = refund.amount_minor - refund.owed_minor
     again = _next(payment, refund.parts, wanted_minor + refund.kept_minor, wanted_minor)
     again = replace(again, attempt=refund.attempt + 1)
+    after = booking.refunding(again, now_ms)
+    if state.cancelled_at_ms is None and _takes_used_ticket(booking, after):
+        return ()  # its tickets were good again meanwhile, and somebody went in
     return (RefundRequested(booking.booking_id, again, now_ms),)
 
 

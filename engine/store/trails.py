@@ -37,7 +37,7 @@ def steps(changes: Iterable[TicketChange], void: tuple[int, int] | None) -> list
         if change.cause == SCANNED:
             passages[ticket_id] += 1
         elif change.cause == UNSCANNED:
-            passages[ticket_id] -= 1
+            passages[ticket_id] = max(0, passages[ticket_id] - 1)
         elif change.status != _VOID:
             worthless.discard(ticket_id)
             if change.status == _USED:  # so it was entered when it came late

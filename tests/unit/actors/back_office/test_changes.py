@@ -11,6 +11,7 @@ from engine.domain.records import DOOR_EFFECTS
 from engine.domain.tickets import tickets_of
 from engine.journal.projection import decode_record
 from engine.journal.streams import Delivery
+from engine.limits import RETURN_ATTEMPTS_MAX
 from engine.store.trails import steps
 from tests.unit.actors.back_office.clerking import Desk
 from tests.unit.engine.domain.given import EVENT_ID, ORGANIZER, booking_id, replayed
@@ -66,6 +67,26 @@ def won_a_dispute_after_giving_one_back(desk: Desk) -> None:
     desk.sale.hear(disputed("won"))
 
 
+def lost_a_dispute_over_a_part(desk: Desk) -> None:
+    desk.sale.hear(disputed("needs_response"))
+    desk.sale.hear(disputed("lost", amount_minor=1_000))
+    desk.sale.admitted(scan("ann"))
+    desk.sale.hear(disputed("needs_response", "dp_2"))
+    desk.sale.hear(disputed("won", "dp_2"))
+
+
+def lost_a_dispute_over_everything(desk: Desk) -> None:
+    desk.sale.hear(disputed("needs_response"))
+    desk.sale.hear(disputed("lost"))
+
+
+def never_got_the_money_for_one(desk: Desk) -> None:
+    desk.sale.ask(refund("ann", ORGANIZER, ga=1))
+    desk.sale.hear(refund_said("succeeded", 4_500))
+    for number in range(1, RETURN_ATTEMPTS_MAX + 1):
+        desk.sale.hear(refund_said("failed", 4_500, number))
+
+
 def others_took_everything_back(desk: Desk) -> None:
     desk.sale.admitted(scan("ann"))
     desk.sale.hear(charged(4 * 4_500, captured_minor=4 * 4_500))
@@ -119,6 +140,9 @@ def _doors_last(effects: Sequence[Delivery]) -> list[list[Delivery]]:
         gave_one_back_and_then_another,
         was_refused_a_refund_and_got_it_then,
         won_a_dispute_after_giving_one_back,
+        lost_a_dispute_over_a_part,
+        lost_a_dispute_over_everything,
+        never_got_the_money_for_one,
         others_took_everything_back,
         others_took_something_back,
         was_called_off,

@@ -473,6 +473,10 @@ async def test_a_buyer_who_was_about_to_pay_hears_that_the_event_was_called_off(
     }
     # Nobody knows the address of somebody who has only held something.
     assert told == {ANN: False, booking_id("bob"): True}
+    called_off_ms = desk.sale.state.cancelled_at_ms
+    assert {
+        one.created_ms for one in desk.books.letters.values() if one.kind == "event_cancelled"
+    } == {called_off_ms}
     assert desk.books.kinds().count("event_cancelled") == 2
 
 

@@ -7,7 +7,7 @@ from engine.domain import commands as ask
 from tests.unit.engine.domain.given import NOW_MS
 from tests.unit.engine.domain.naive import SOLD, Facts, NaiveBooking, refused
 from tests.unit.engine.domain.naive_payments import NaiveBoxOffice
-from tests.unit.engine.domain.naive_refunds import Till
+from tests.unit.engine.domain.naive_refunds import NaiveRefund, Till
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -157,9 +157,20 @@ class NaiveDoors(NaiveBoxOffice):
     ) -> Iterator[Facts]:
         yield from super().reasons_against_refunding(booking, till, rows, now, managed=managed)
         rows = rows or [(code, units) for code, units, _ in booking.rows]
+        if self.takes_used_ticket(booking, rows):
+            yield refused("refund_not_allowed", "used")
+
+    def takes_used_ticket(self, booking: NaiveBooking, rows: list) -> bool:
         for code in {code for code, _ in rows}:
             units = sum(number for kind, number in rows if kind == code)
             good = [name for name, (kind, is_good) in self.tickets(booking).items()
                     if kind == code and is_good]  # fmt: skip
             if any(name in self.ways for name in good[-units:]):
-                yield refused("refund_not_allowed", "used")
+                return True
+        return False
+
+    def had_been_made(
+        self, booking: NaiveBooking, till: Till, refund: NaiveRefund, now: int
+    ) -> None:
+        if self.called_off or not self.takes_used_ticket(booking, refund.rows):
+            super().had_been_made(booking, till, refund, now)
