@@ -7,7 +7,7 @@ say is taken from what is past and stays: the states that the booking has been i
 from collections.abc import Iterable, Sequence
 
 from engine.domain.booking import Booking, Status
-from engine.domain.payment import DISPUTE_LOST, DISPUTE_WON, quantities
+from engine.domain.payment import DISPUTE_OVER, quantities
 from engine.domain.records import (
     BookingConfirmed,
     DisputeNoted,
@@ -25,9 +25,6 @@ from engine.store.trails import SCANNED, UNSCANNED
 
 #: Records that void tickets or make them good again: which ones depends on those before.
 _ON_TOP = (RefundRequested, RefundSettled, RefundFailed, MoneyTakenBack, DisputeNoted)
-
-#: How a dispute stands when the bank has decided.
-_DECIDED = {*DISPUTE_WON, DISPUTE_LOST}
 
 _ACTIVE, _USED, _VOID = TicketStatus.ACTIVE, TicketStatus.USED, TicketStatus.VOID
 _BY_REFUND, _BY_BANK = (str(kind.__struct_config__.tag) for kind in (RefundRequested, DisputeNoted))
@@ -89,7 +86,7 @@ def of(
             left = [one for one, its in tickets if its == ticket_type and one not in void]
             asked_back += left[max(0, len(left) - quantity) :]
         return _changes(record, sequence, asked_back, _VOID)
-    if isinstance(record, DisputeNoted) and record.status not in _DECIDED:
+    if isinstance(record, DisputeNoted) and record.status not in DISPUTE_OVER:
         return _changes(record, sequence, good, _VOID)
     if isinstance(record, RefundFailed | DisputeNoted):
         return _changes(record, sequence, _good_again(record, booking, void), _ACTIVE)
@@ -149,4 +146,4 @@ def _came_to(booking: Booking, status: Status, at_ms: int) -> bool:
 def _is_disputed(booking: Booking, but_for: str) -> bool:
     """Tell whether there is another dispute that is not decided."""
     disputes = () if booking.payment is None else booking.payment.disputes
-    return any(one != but_for and status not in _DECIDED for one, status in disputes)
+    return any(one != but_for and status not in DISPUTE_OVER for one, status in disputes)

@@ -113,18 +113,16 @@ def going_back_minor(booking: Booking, cancelled_at_ms: int) -> int | None:
         before = [one.status for one in booking.history if one.at_ms < cancelled_at_ms]
         # Whoever gave the money back then, its buyer hears of the event.
         return 0 if before and before[-1] in _GOOD else None
-    under_way = refund if booking.status is Status.REFUND_REQUESTED else None
-    rest = booking if under_way is None else booking.without(under_way.parts)
-    if under_way is not None and not called_back and not rest.units:
-        return None
-    asked_minor = 0 if under_way is None else under_way.amount_minor
     if payment is None:
         return 0
-    # What a bank has sent back goes with the next refund.
-    owed_minor = 0 if under_way is not None else payment.owed_minor
-    asked_left_minor = 0 if under_way is None else asked_minor - under_way.owed_minor
-    left_minor = payment.left_minor - asked_left_minor
-    return asked_minor + min(rest.total_minor, left_minor) + owed_minor
+    if refund is None or booking.status is not Status.REFUND_REQUESTED:
+        # What a bank has sent back goes with the next refund.
+        return min(booking.total_minor, payment.left_minor) + payment.owed_minor
+    rest = booking.without(refund.parts)
+    if not called_back and not rest.units:
+        return None
+    left_minor = payment.left_minor - (refund.amount_minor - refund.owed_minor)
+    return refund.amount_minor + min(rest.total_minor, left_minor)
 
 
 def notice_to_all(told_before: Event | None, record: Record) -> Notice | None:

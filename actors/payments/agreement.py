@@ -3,7 +3,7 @@
 from actors.payments.contract import ChargeFacts, DisputeFacts, Intent, Return
 from actors.payments.news import NOT_MADE
 from engine.domain.booking import Booking
-from engine.domain.payment import DISPUTE_LOST, DISPUTE_WON, Payment, PaymentState, RefundState
+from engine.domain.payment import DISPUTE_OVER, Payment, PaymentState, RefundState
 
 
 def was_listed(payment: Payment, since: int) -> bool:
@@ -56,7 +56,7 @@ def is_heard(facts: Return | ChargeFacts | DisputeFacts, booking: Booking | None
     if isinstance(facts, ChargeFacts):
         return _gone_minor(facts.refunded_minor, payment) <= payment.refunded_minor
     known = payment.dispute(facts.dispute_id)
-    return known == facts.status or known in DISPUTE_WON or known == DISPUTE_LOST
+    return known == facts.status or known in DISPUTE_OVER
 
 
 def _is_refund_heard(facts: Return, payment: Payment) -> bool:

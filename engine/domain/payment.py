@@ -62,6 +62,7 @@ PAYABLE = frozenset({PaymentState.OPENING, PaymentState.OPEN})
 #: Words of Stripe's for a dispute that is over.
 DISPUTE_WON = frozenset({"won", "warning_closed", "prevented"})
 DISPUTE_LOST = "lost"
+DISPUTE_OVER = DISPUTE_WON | {DISPUTE_LOST}
 
 
 class Part(Struct, frozen=True, array_like=True, gc=False):
@@ -310,9 +311,7 @@ class Payment(Struct, frozen=True, array_like=True, gc=False):
     @property
     def disputed(self) -> bool:
         """Whether a cardholder's dispute is open."""
-        return any(
-            status not in DISPUTE_WON and status != DISPUTE_LOST for _, status in self.disputes
-        )
+        return any(status not in DISPUTE_OVER for _, status in self.disputes)
 
     def dispute(self, dispute_id: str) -> str | None:
         """Return the status of a dispute, None if it is unknown."""

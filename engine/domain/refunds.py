@@ -9,7 +9,7 @@ from engine.domain.event import Event
 from engine.domain.outcomes import DONE, Refusal, Refused, Shown
 from engine.domain.payment import (
     DISPUTE_LOST,
-    DISPUTE_WON,
+    DISPUTE_OVER,
     Part,
     Payment,
     PaymentState,
@@ -352,7 +352,7 @@ def observe_dispute(state: EventState, command: ObserveDispute, now_ms: int) -> 
     if payment.intent_id not in ("", command.intent_id):
         return refused(Refusal.PAYMENT_MISMATCH, "intent")
     known = payment.dispute(command.dispute_id)
-    if known == command.status or known in DISPUTE_WON or known == DISPUTE_LOST:
+    if known == command.status or known in DISPUTE_OVER:
         return DONE, ()
     if not payment.captured_minor:
         return refused(Refusal.PAYMENT_MISMATCH, "captured")
@@ -368,7 +368,7 @@ def observe_dispute(state: EventState, command: ObserveDispute, now_ms: int) -> 
     if gone_minor > payment.refunded_minor:
         records.append(MoneyTakenBack(booking.booking_id, gone_minor, now_ms))
         after = after.taken_back(gone_minor, now_ms)
-    if command.status == DISPUTE_LOST or command.status in DISPUTE_WON:
+    if command.status in DISPUTE_OVER:
         # What had to wait for the bank's decision.
         records.extend(_owed(state, after, now_ms) or _send_what_is_stuck(after, now_ms))
     return DONE, tuple(records)
