@@ -187,11 +187,14 @@ async def test_webhooks_keep_their_pace_whether_or_not_they_are_answered():
 
 async def test_unwatched_nobody_looks_before_all_are_delivered():
     async with Shop().open() as shop:
+        shop.confirm_after_s = 0.02
         found = await delivered(shop, 10, per_second=200.0, watched=False)
-    assert [one.split(" ")[0] for one in shop.asked] == ["POST"] * 10 + ["GET"] * 10
+    methods = [one.split(" ")[0] for one in shop.asked]
+    assert methods[:10] == ["POST"] * 10
+    assert set(methods[10:]) == {"GET"}
     assert found.confirmed == 10
     assert found.readable.max == 0
-    assert found.decided.max > 0
+    assert found.decided.p50 > 18
 
 
 async def test_what_was_confirmed_before_is_not_measured():
