@@ -187,7 +187,9 @@ class HandEvent:
         await owner.connect()
         return owner
 
-    async def on_sale(self, capacity: int = 100, **different: Any) -> HandOwner:
+    async def on_sale(
+        self, capacity: int = 100, *, hold_ttl_seconds: int = 600, **different: Any
+    ) -> HandOwner:
         """Start an owner and put the event on record; that is the first append."""
         owner = await self.start_owner(**different)
         now_ms = time.time_ns() // 1_000_000
@@ -197,6 +199,7 @@ class HandEvent:
             max_per_customer=None,
             ticket_types=(samples.event().ticket_types[0],),
             allotments=(samples.Allotment("ga", capacity),),
+            hold_ttl_ms=hold_ttl_seconds * 1_000,
         )
         await owner.answers(CreateEvent(event))
         return owner

@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from enum import StrEnum
 
 import msgspec
@@ -50,7 +51,10 @@ class Bug(StrEnum):
 
 
 class Spec(Struct):
-    """What is different about this owner. `dies_at_append` counts appends from 1."""
+    """What is different about this owner.
+
+    `dies_at_append` counts appends from 1; its machine's clock is wrong by `clock_seconds`.
+    """
 
     socket_fd: int
     redis_url: str
@@ -60,6 +64,7 @@ class Spec(Struct):
     dies_at_append: int = 0
     bug: Bug | None = None
     snapshot_records_min: int | None = None
+    clock_seconds: int = 0
 
 
 class Ask(Struct, array_like=True):
@@ -192,7 +197,7 @@ async def main(spec: Spec) -> None:
     journal.spec = spec
     owner = owner_class(
         journal,
-        TurnClock(),
+        TurnClock(lambda: time.time_ns() + spec.clock_seconds * 1_000_000_000),
         secrets.token_bytes(8),
         leave,
         process_started=process_started(os.getpid()),
