@@ -11,7 +11,7 @@ Status 1 if a process has grown by more than it may, or has ended or was started
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct, to_builtins
@@ -227,23 +227,38 @@ def _holds(
 
 
 def _sizes(data_dir: Path) -> Sizes:
-    """Return name and resident bytes of every process of the service, by its number."""
+    """Return name and resident bytes of every process of the service, by its number.
+
+    Those are the ones that have its directory in their environment or work beside its files,
+    and all whom these have started: Ray's dashboards write their titles over both.
+    """
     mark, place = f"ONSALE_DATA_DIR={data_dir}".encode(), data_dir.resolve()
-    found = {}
+    found: Sizes = {}
+    ours: set[int] = set()
+    parents: dict[int, int] = {}
     for directory in Path("/proc").glob("[0-9]*"):
+        pid = int(directory.name)
         try:
             marked = mark in (directory / "environ").read_bytes().split(b"\0")
             # The store writes its title over its environment, and works beside its files.
-            if not marked and not (directory / "cwd").readlink().is_relative_to(place):
-                continue
+            if marked or (directory / "cwd").readlink().is_relative_to(place):
+                ours.add(pid)
+            stat = (directory / "stat").read_text().rpartition(")")[2].split()
             words = (directory / "cmdline").read_bytes().split(b"\0")
-            size = _resident(int(directory.name))
+            found[pid] = (_name(words), _resident(pid))
+            parents[pid] = int(stat[1])
         except OSError:
             continue  # it has ended, or is not ours
-        found[int(directory.name)] = (_name(words), size)
-    if not found:
+    if not ours:
         raise BenchFailed(f"no process has {mark.decode()} in its environment, or is there")
-    return found
+    return {pid: one for pid, one in found.items() if not ours.isdisjoint(_line(pid, parents))}
+
+
+def _line(pid: int, parents: dict[int, int]) -> Iterator[int]:
+    """Yield a process and all that it descends from."""
+    while pid:
+        yield pid
+        pid = parents.get(pid, 0)
 
 
 def _resident(pid: int) -> int:

@@ -39,6 +39,25 @@ def test_the_processes_of_this_service_are_found_and_no_other(
         soak._sizes(tmp_path / "elsewhere")
 
 
+def test_whom_they_have_started_counts_whatever_its_environment_says(tmp_path: Path) -> None:
+    start = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'input()'], env={}, cwd='/')\n"
+        "print(child.pid, flush=True)\n"
+        "child.wait()\n"
+    )
+    environment = {**os.environ, "ONSALE_DATA_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", start],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        assert set(soak._sizes(tmp_path)) == {process.pid, child}
+
+
 @pytest.mark.parametrize(
     ("command", "name"),
     [
