@@ -306,8 +306,8 @@ def _kill_on_this_node(pid: int, started: int) -> bool:
     return kill_process(pid, started)
 
 
-#: Which nodes get an actor: those that take any, in turn. Owners that Ray would pack onto one
-#: node would share its cores and its end.
+#: Which nodes get an actor: those that take any, each with the same chance. Owners that Ray would
+#: pack onto one node would share its cores and its end.
 _SPREAD: Any = {
     "scheduling_strategy": "SPREAD",
     "label_selector": {label: f"!{value}" for label, value in NO_ACTORS.items()},

@@ -20,8 +20,13 @@ def standing(pid: int) -> tuple[int, str]:
     return os.getpriority(os.PRIO_PROCESS, pid), adjusted
 
 
+#: Ray gives each owner to either machine by chance: that all come to one of them happens once in
+#: 32,000 runs.
+_SPREAD_EVENTS = 16
+
+
 async def test_owners_are_spread_and_run_as_the_service_itself(on_machines: Service, machines):
-    async with events(on_machines, 6) as everyone:
+    async with events(on_machines, _SPREAD_EVENTS) as everyone:
         gateway = on_machines.gateways()[0]
         for buyers in everyone:
             await buyers.held("ann")
@@ -30,7 +35,7 @@ async def test_owners_are_spread_and_run_as_the_service_itself(on_machines: Serv
             assert standing(owner.pid) == standing(gateway)
         assert not await owners_on(machines.head, everyone), "the head has to keep the cluster"
         shares = [len(await owners_on(worker, everyone)) for worker in machines.workers]
-        assert sum(shares) == 6
+        assert sum(shares) == _SPREAD_EVENTS
         assert min(shares) >= 1
 
 
