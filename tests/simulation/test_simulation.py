@@ -28,7 +28,7 @@ def seeds() -> range:
 def test_no_promise_is_broken_whatever_goes_wrong(seed: int) -> None:
     run = simulate(seed)
     for verdict in run.verdicts:
-        assert verdict.granted > 10, "hardly anything was sold: this world proves nothing"
+        assert verdict.granted, "nothing was sold: this world proves nothing"
 
 
 def test_a_seed_gives_the_same_world_to_the_last_byte() -> None:
@@ -45,10 +45,12 @@ def test_a_few_worlds_together_see_everything_that_can_go_wrong() -> None:
         seen.update(run.log)
         seen["owners"] += run.owners
         for verdict in run.verdicts:
+            seen["granted"] += verdict.granted
             seen["shortages"] += verdict.shortages_checked
             seen["unknown"] += verdict.unknown
             seen["unknown but done"] += verdict.unknown_but_done
     assert seen["owners"] >= 50
+    assert seen["granted"] >= 400
     assert seen["shortages"] >= 200
     assert seen["unknown"] > seen["unknown but done"] >= 20
     for what in ("append_in_doubt", "fenced", "recovered", "resting", "snapshot"):
