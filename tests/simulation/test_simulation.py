@@ -45,6 +45,7 @@ def test_a_few_worlds_together_see_everything_that_can_go_wrong() -> None:
         seen.update(run.log)
         seen["owners"] += run.owners
         for verdict in run.verdicts:
+            assert verdict.granted > 10, "hardly anything was sold: this world proves little"
             seen["granted"] += verdict.granted
             seen["shortages"] += verdict.shortages_checked
             seen["unknown"] += verdict.unknown
