@@ -1,6 +1,6 @@
 """The event owner: the only writer of one event's inventory.
 
-A plain class. `actors.declare` turns it into a Ray actor; tests run it as it is.
+A plain class. `actors.processes` gives it a process as a Ray actor; tests run it as it is.
 """
 
 import asyncio

@@ -10,7 +10,8 @@ import ray
 import structlog
 
 from actors.contract import MortalOwners
-from actors.declare import NAMESPACE, the_warden, this_node
+from actors.declare import NAMESPACE, the_warden
+from actors.processes import this_node
 
 log = structlog.get_logger(__name__)
 

@@ -54,6 +54,9 @@ encode_reply = _encoder.encode
 decode_batch = msgspec.msgpack.Decoder(list[Envelope]).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode
 
+#: What is sent over a shortcut instead of a batch to be told the `Health` of an owner.
+ASK_HEALTH = b""
+
 
 class Health(Struct, frozen=True, array_like=True):
     """What an owner says of itself; `incarnation` tells it from its predecessors.

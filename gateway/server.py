@@ -20,9 +20,9 @@ from msgspec import json
 
 from actors import runtime
 from actors.back_office.targets import Names, Targets
-from actors.declare import OwnerSettings, PaymentSettings
 from actors.handles import RayOwners, RayPayments, RayWards
 from actors.process import configure_logging, tune_interpreter
+from actors.processes import OwnerSettings, PaymentSettings
 from engine.journal.catalogue import Catalogue
 from engine.journal.connect import connect
 from engine.journal.contacts import Contacts

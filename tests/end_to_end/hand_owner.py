@@ -147,7 +147,7 @@ def die() -> None:
 
 
 def leave(phase: Phase) -> None:
-    """End the process as `actors.declare` does."""
+    """End the process as `actors.processes` does."""
     os._exit(0 if phase is Phase.RESTING else 1)
 
 

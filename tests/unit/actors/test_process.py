@@ -1,6 +1,7 @@
 """What processes say is one JSON object a line, and they are as protected as their parent."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,3 +108,24 @@ def test_a_score_that_systemd_has_lowered_is_taken_over() -> None:
     except subprocess.CalledProcessError:
         pytest.skip("this machine lets nobody lower a score")
     assert taken == inherited - 10
+
+
+_PREEMPT_NOBODY = """
+import os, threading
+from actors.process import preempt_nobody
+waits = threading.Event()
+thread = threading.Thread(target=waits.wait)
+thread.start()
+before = {os.sched_getscheduler(int(one)) for one in os.listdir("/proc/self/task")}
+preempt_nobody()
+after = {os.sched_getscheduler(int(one)) for one in os.listdir("/proc/self/task")}
+waits.set()
+print(before == {os.SCHED_OTHER}, after == {os.SCHED_BATCH})
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has it")
+def test_all_threads_of_an_owner_wait_for_the_end_of_others_slices() -> None:
+    command = [sys.executable, "-c", _PREEMPT_NOBODY]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["True", "True"]
