@@ -51,7 +51,7 @@ _FULL = Plan(
     ),
     doors=DoorsPlan(rounds=3, tickets=60_000),
     offered=OfferedPlan(3, 1_024, (0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 2.0, 10.0)),
-    growth=GrowthPlan(rounds=5, events=(1, 8, 64), connections=1_024),
+    growth=GrowthPlan(rounds=5, events=(1, 8, 64), connections=(1_024, 4_096)),
 )
 _QUICK = Plan(
     rounds=1,
@@ -64,7 +64,7 @@ _QUICK = Plan(
     ),
     doors=DoorsPlan(rounds=1, tickets=6_000),
     offered=OfferedPlan(1, 512, (0.5, 10.0)),
-    growth=GrowthPlan(rounds=1, events=(1, 4), connections=64),
+    growth=GrowthPlan(rounds=1, events=(1, 4), connections=(32, 64)),
     apart=False,
 )
 _IN_PROCESS = ("decisions", "replay", "memory", "snapshot_stall", "recovery")

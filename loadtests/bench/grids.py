@@ -90,18 +90,16 @@ def paced(found: Found) -> Grid:
 
 def at_once(found: Found) -> Grid:
     """Return holds in many events at once, medians of all rounds."""
-    connections = found.growth[0].connections
-    grid = Grid(
-        [f"Holds in events at once, {connections} connections", "per second", "p50 ms", "p99 ms"],
-        [],
-    )
-    for events, awake in sorted({(one.events, one.awake) for one in found.growth}):
-        at_once = [one for one in found.growth if (one.events, one.awake) == (events, awake)]
-        results = [one.result for one in at_once]
+    grid = Grid(["Holds in events at once", "per second", "p50 ms", "p99 ms"], [])
+    measured: dict[tuple[int, int, int], list[Result]] = {}
+    for one in found.growth:
+        measured.setdefault((one.connections, one.events, one.awake), []).append(one.result)
+    for (connections, events, awake), results in sorted(measured.items()):
         rate = median(result.rate for result in results)
         name = "1 event" if events == 1 else f"{events} events"
         if awake > events:
             name += f", the owners of {awake} awake"
+        name += f"; {connections:,} connections"
         grid.rows.append([name, f"{rate:,.0f}", *_latency(results)])
     return grid
 

@@ -1,6 +1,7 @@
-"""The cost of growth: one hot event, and many at once, under the same crowd."""
+"""The cost of growth: one hot event, and many at once, under the same crowds."""
 
 from collections.abc import Callable, Iterator
+from itertools import product
 
 from msgspec import Struct
 
@@ -32,7 +33,7 @@ def faults(found: list[AtOnce]) -> list[str]:
 
 def steps(plan: Plan) -> int:
     """Return how many measurements `run` makes of a round."""
-    return len(plan.growth.events) + 1
+    return (len(plan.growth.events) + 1) * len(plan.growth.connections)
 
 
 def run(
@@ -51,7 +52,8 @@ def run(
     """
     asked = plan.growth
     events: list[str] = []
-    for done, count in enumerate((*asked.events, asked.events[0])):
+    counts = (*asked.events, asked.events[0])
+    for done, (count, connections) in enumerate(product(counts, asked.connections)):
         progress(f"{count} events at once", done)
         events += [contest.shop.new_event() for _ in range(count - len(events))]
         paths = [f"/api/v1/events/{event_id}/holds" for event_id in events[:count]]
@@ -60,5 +62,5 @@ def run(
             idempotency_keys=True,
             more_paths=paths[1:],
         )
-        spec = rounds.load(contest.service, plan, asked.connections, template=template)
-        yield AtOnce(number, count, len(events), asked.connections, run_crowd(spec))
+        spec = rounds.load(contest.service, plan, connections, template=template)
+        yield AtOnce(number, count, len(events), connections, run_crowd(spec))

@@ -98,18 +98,25 @@ def _offered(found: Found) -> list[str]:
 
 
 def _growth(found: Found) -> list[str]:
-    rates: dict[int, list[float]] = {}
+    rates: dict[int, dict[int, list[float]]] = {}
     for one in found.growth:
         if one.awake == one.events:
-            rates.setdefault(one.events, []).append(one.result.rate)
-    holds = [(float(count), median(rates[count])) for count in sorted(rates)]
+            of_crowd = rates.setdefault(one.connections, {})
+            of_crowd.setdefault(one.events, []).append(one.result.rate)
+    holds = [
+        Series(
+            f"{connections:,} connections",
+            [(float(count), median(of_crowd[count])) for count in sorted(of_crowd)],
+        )
+        for connections, of_crowd in sorted(rates.items())
+    ]
     sizes = found.in_process["decisions"]["per_second"]
     decisions = [(float(size), float(rate)) for size, rate in sizes.items()]
     return [
         lines(
             "Events on sale at once",
             *(Axis("events", log=True), Axis("holds a second, all events together")),
-            [Series("durable holds", holds)],
+            holds,
         ),
         lines(
             "Bookings that an event holds already",

@@ -77,11 +77,17 @@ class OfferedPlan(Struct, frozen=True):
 
 
 class GrowthPlan(Struct, frozen=True):
-    """How much is measured of many events at once: rounds, how many events, connections."""
+    """How much is measured of many events at once.
+
+    Args:
+        rounds: how often.
+        events: how many at once.
+        connections: how many of them, for all events together; each in turn.
+    """
 
     rounds: int
     events: tuple[int, ...]
-    connections: int
+    connections: tuple[int, ...]
 
 
 class Plan(Struct, frozen=True):

@@ -129,15 +129,21 @@ def of_offered(found: Offered) -> list[Finding]:
 
 
 def of_growth(found: list[AtOnce]) -> list[Finding]:
-    """Return the finding about many events at once; the median of the rounds' own ratios."""
+    """Return a finding about many events for each crowd; medians of the rounds' own ratios."""
     most = max(one.events for one in found)
-    alone, many = (
-        {one.round: one.result.rate for one in found if (one.events, one.awake) == (events, events)}
-        for events in (1, most)
-    )
-    return [
-        Finding(f"holds in {most} events at once ÷ in one alone", _ratio(many, alone), 0.6, 0.8)
-    ]
+    findings = []
+    for connections in sorted({one.connections for one in found}, reverse=True):
+        alone, many = (
+            {
+                one.round: one.result.rate
+                for one in found
+                if (one.events, one.awake, one.connections) == (events, events, connections)
+            }
+            for events in (1, most)
+        )
+        what = f"{connections:,} buyers in {most} events at once ÷ in one alone"
+        findings.append(Finding(what, _ratio(many, alone), 0.6, 0.8))
+    return findings
 
 
 def of_inprocess(found: dict[str, dict[str, Any]]) -> list[Finding]:

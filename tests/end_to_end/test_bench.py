@@ -44,7 +44,7 @@ def test_a_quick_benchmark_measures_everybody(tmp_path):
     assert {item["contender"] for item in found["rounds"]} == _KEEPERS | _OTHERS | _SQL - absent
     assert all(item["result"]["requests"] > 0 for item in found["rounds"])
     assert len(found["in_process"]) == 5
-    assert len(kept["verdict"]) == 20 - len(absent)
+    assert len(kept["verdict"]) == 21 - len(absent)
     _check_parts(found)
     for package in ("ray", "fastapi", "redis", "msgspec"):
         assert kept["machine"]["packages"][package]
@@ -68,7 +68,8 @@ def _check_parts(found: dict) -> None:
     half, ten_times = found["offered"]["offers"]
     assert half["results"][0]["granted_ms"]["p50"] > 0
     assert ten_times["results"][0]["skipped"] > ten_times["results"][0]["requests"]
-    assert [(one["events"], one["awake"]) for one in found["growth"]] == [(1, 1), (4, 4), (1, 4)]
+    growth = [(one["events"], one["awake"], one["connections"]) for one in found["growth"]]
+    assert growth == [(1, 1, 32), (1, 1, 64), (4, 4, 32), (4, 4, 64), (1, 4, 32), (1, 4, 64)]
     assert all(one["result"]["statuses"].keys() == {"201"} for one in found["growth"])
 
 

@@ -226,15 +226,24 @@ def test_being_turned_away_is_no_fault_and_anything_else_is_one():
 
 
 def test_many_events_are_compared_with_one_alone_in_the_same_round():
-    rates = {(1, 1): 10_000, (8, 8): 9_000, (64, 64): 7_000, (1, 64): 8_000}
+    rates = {
+        (1, 1, 128): 10_000,
+        (8, 8, 128): 9_000,
+        (64, 64, 128): 7_000,
+        (1, 64, 128): 8_000,
+        (1, 1, 64): 5_000,
+        (64, 64, 64): 2_000,
+    }
     found = [
-        AtOnce(number, *at_once, 64, measured(DURABLE, number, rate / number, unknown=0).result)
+        AtOnce(number, *at_once, measured(DURABLE, number, rate / number, unknown=0).result)
         for number in (1, 2, 3)
         for at_once, rate in rates.items()
     ]
-    (finding,) = of_growth(found)
-    assert finding.what == "holds in 64 events at once ÷ in one alone"
-    assert finding.value == pytest.approx(0.7)
+    many, few = of_growth(found)
+    assert many.what == "128 buyers in 64 events at once ÷ in one alone"
+    assert many.value == pytest.approx(0.7)
+    assert few.what == "64 buyers in 64 events at once ÷ in one alone"
+    assert few.value == pytest.approx(0.4)
     assert growth.faults(found) == []
     other = measured(DURABLE, 4, 1, unknown=3).result
     assert growth.faults([AtOnce(4, 1, 1, 64, other)]) == [
