@@ -130,6 +130,7 @@ class OwnerActor:
         ray.actor.exit_actor()  # type: ignore[no-untyped-call]
 
     def _leave(self, phase: Phase) -> None:
+        self._parking.end()
         if phase is Phase.RESTING:
             ray.get_runtime_context().current_actor.depart.remote()
         else:

@@ -191,10 +191,12 @@ SHORTCUT_MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 #: one, seconds: longer than a slow fsync (0.2 s), shorter than REQUEST_DEADLINE_MS.
 SHORTCUT_SILENCE_SECONDS = 1.0
 #: Ray's thread of an owner sleeps so long at a time while batches come past it, seconds: what
-#: comes by Ray waits as long at most. Then it has so long to do what has come meanwhile; and it
-#: does not sleep until no batch has come by Ray for so long, from a gateway on another machine.
+#: comes by Ray waits as long at most. Then it has so long to do what has come meanwhile: it looks
+#: a hundred times a second. It sleeps on until no batch has come past it for so long; and not at
+#: all until none has come by Ray for so long, from a gateway on another machine.
 PARKED_SECONDS = 0.5
-PARKING_PAUSE_SECONDS = 0.05
+PARKING_PAUSE_SECONDS = 0.02
+PARKING_LASTS_SECONDS = 2.0
 PARKING_QUIET_SECONDS = 10.0
 
 # -- the gateway -------------------------------------------------------------------
