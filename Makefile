@@ -13,7 +13,7 @@ demo: .venv/.ready
 
 ## make test: what CI runs; drills of the whole service mostly wait, so the rest runs beside them
 test: .venv/.ready .venv-load/.ready
-	@.ci/halves $(BIN)/python $(ARGS)
+	@.ci/streams $(BIN)/python $(ARGS)
 
 ## make check: never edits
 check: .venv/.ready
