@@ -1,7 +1,7 @@
 """A line to the store for what is asked at every turn.
 
 redis-py leads a command through its pool, locks, streams, time limits and metrics. That was a
-quarter of the CPU that a turn of 26 holds costs its owner, and the next decision is found in
+fifth of the CPU that a turn of 26 holds costs its owner, and the next decision is found in
 colder caches after it. Here redis-py dials, says who calls and chooses the database; from then
 on what arrives comes to a protocol of ours.
 """
