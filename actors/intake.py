@@ -39,7 +39,7 @@ class Intake:
         self.commands = 0
         self._commands_max = commands_max
         self._batches: deque[Waiting] = deque()
-        self._something = asyncio.Event()
+        self._something: asyncio.Future[None] | None = None
 
     def offer(self, envelopes: list[Envelope]) -> Waiting | None:
         """Take a batch in; None if it does not fit."""
@@ -48,12 +48,13 @@ class Intake:
         waiting = Waiting(envelopes)
         self._batches.append(waiting)
         self.commands += len(envelopes)
-        self._something.set()
+        self.poke()
         return waiting
 
     def poke(self) -> None:
         """Have `take` return although nothing came."""
-        self._something.set()
+        if self._something is not None and not self._something.done():
+            self._something.set_result(None)
 
     async def take(self, commands_max: int, timeout_seconds: float) -> list[Waiting]:
         """Return what has gathered, waiting for the first batch if there is none.
@@ -62,13 +63,15 @@ class Intake:
         timeout or a poke.
         """
         if not self._batches:
-            self._something.clear()
+            # Once for each turn: an event and a timeout of asyncio's cost several times as much,
+            # and `wait_for` in Python 3.11 may lose a cancellation.
+            loop = asyncio.get_running_loop()
+            self._something = loop.create_future()
+            enough = loop.call_later(timeout_seconds, self.poke)
             try:
-                # Not `wait_for`, which in Python 3.11 may lose a cancellation.
-                async with asyncio.timeout(timeout_seconds):
-                    await self._something.wait()
-            except TimeoutError:
-                return []
+                await self._something
+            finally:
+                enough.cancel()
         taken: list[Waiting] = []
         commands = 0
         while self._batches:

@@ -38,7 +38,7 @@ _SHORT = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 _LONG = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0)
 _COMMANDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 2_048.0)
 
-# -- owners: ten times a second at most ------------------------------------------------
+# -- owners: once a second at most -----------------------------------------------------
 
 OWNER_HOLDS = Measure(
     "onsale_owner_holds_total",
@@ -49,7 +49,7 @@ OWNER_HOLDS = Measure(
 OWNER_TURN_COMMANDS = Measure(
     "onsale_owner_turn_commands",
     Kind.HISTOGRAM,
-    "Commands of one turn, of ten turns a second at most",
+    "Commands of one turn, of one turn a second at most",
     (),
     _COMMANDS,
 )
@@ -59,14 +59,14 @@ OWNER_INBOX = Measure(
 OWNER_APPEND_SECONDS = Measure(
     "onsale_owner_append_seconds",
     Kind.HISTOGRAM,
-    "Time until the entry of a turn was durable, of ten turns a second at most",
+    "Time until the entry of a turn was durable, of one turn a second at most",
     (),
     _SHORT,
 )
 OWNER_STALL_SECONDS = Measure(
     "onsale_owner_stall_seconds",
     Kind.HISTOGRAM,
-    "For how long a turn let nothing else of its owner run, the longest of a tenth of a second",
+    "For how long a turn let nothing else of its owner run, the longest of a second",
     (),
     _SHORT,
 )

@@ -23,6 +23,7 @@ from actors.payments.desk import PaymentDesk, decode_unsettled, encode_opened, e
 from actors.prescaling import Prescaling
 from actors.process import (
     configure_logging,
+    leave_a_core,
     preempt_nobody,
     process_started,
     take_over_oom_score,
@@ -92,6 +93,7 @@ class OwnerActor:
             idle_seconds=settings.idle_seconds,
         )
         self._reception = Reception(self._take)
+        self._beside_gateway = False
         tune_interpreter()
         self._owner.start()
 
@@ -109,6 +111,10 @@ class OwnerActor:
         if message == ASK_HEALTH:
             return encode_reply(await self._owner.health())
         self._parking.batch_past_ray()
+        if not self._beside_gateway:
+            # Only now: to start and to recover, it has had all cores.
+            self._beside_gateway = True
+            leave_a_core()
         return encode_reply(await self._owner.submit(message))
 
     async def submit(self, batch: bytes) -> bytes:

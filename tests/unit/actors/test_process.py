@@ -124,6 +124,33 @@ print(before == {os.SCHED_OTHER}, after == {os.SCHED_BATCH})
 """
 
 
+_LEAVE_A_CORE = """
+import os, threading
+from actors.process import leave_a_core
+waits = threading.Event()
+thread = threading.Thread(target=waits.wait)
+thread.start()
+before = os.sched_getaffinity(0)
+leave_a_core()
+after = {frozenset(os.sched_getaffinity(int(one))) for one in os.listdir("/proc/self/task")}
+waits.set()
+print(*(len(one) for one in (before, *after)), *(before - one == {min(before)} for one in after))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux has it")
+@pytest.mark.parametrize("cores", [1, 2])
+def test_all_threads_of_an_owner_leave_a_core_to_others_where_there_are_others(cores: int) -> None:
+    mine = sorted(os.sched_getaffinity(0))[:cores]
+    if len(mine) < cores:
+        pytest.skip("this machine has one core")
+    confined = f"import os; os.sched_setaffinity(0, {set(mine)})\n{_LEAVE_A_CORE}"
+    ran = subprocess.run(
+        [sys.executable, "-c", confined], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == (["2", "1", "True"] if cores == 2 else ["1", "1", "False"])
+
+
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="only Linux has it")
 def test_all_threads_of_an_owner_wait_for_the_end_of_others_slices() -> None:
     command = [sys.executable, "-c", _PREEMPT_NOBODY]
