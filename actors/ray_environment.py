@@ -14,6 +14,10 @@ ENVIRONMENT = {
     "RAY_worker_oom_score_adjustment": "0",
     # Owners are the service itself; at Ray's default niceness of 15 anything would go first.
     "RAY_worker_niceness": "0",
+    # Nobody takes the output of owners from Ray's log monitor; it looks into each of their files
+    # ten times a second. It finds none where it looks for new ones once a day.
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
+    "LOG_NAME_UPDATE_INTERVAL_S": "86400",
     # An id is looked up anywhere in tables of many megabytes: on huge pages, where the kernel
     # lends them to who asks (`madvise`), that is faster. glibc reads it when a
     # process starts, so that owners get it from the Ray that starts them. It costs each of

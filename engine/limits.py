@@ -43,7 +43,7 @@ NEXT_BATCH_COMMANDS_MIN = 32
 #: Calls that one gateway has under way for all its events together. Owners that share a few
 #: cores are cold when their turn comes, and a call costs them milliseconds, whatever it
 #: carries: events take turns, and each gathers until its own. One hot event needs two.
-CALLS_AT_ONCE = 8
+CALLS_AT_ONCE = 5
 #: A call that takes longer keeps no turn from others, seconds: its owner may be starting.
 CALL_TURN_SECONDS = 0.1
 #: Commands waiting in one owner. At 10 000 decisions a second this is 0.4 s of work,
@@ -191,11 +191,12 @@ SHORTCUT_MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 #: one, seconds: longer than a slow fsync (0.2 s), shorter than REQUEST_DEADLINE_MS.
 SHORTCUT_SILENCE_SECONDS = 1.0
 #: Ray's thread of an owner sleeps so long at a time while batches come past it, seconds: what
-#: comes by Ray waits as long at most. Then it has so long to do what has come meanwhile: it looks
-#: a hundred times a second. It sleeps on until no batch has come past it for so long; and not at
-#: all until none has come by Ray for so long, from a gateway on another machine.
+#: comes by Ray waits as long at most. Then it does what has come meanwhile, and sleeps on at its
+#: first look for signals after so long, of which there are a hundred a second. It does so until
+#: no batch has come past it for so long; and not at all until none has come by Ray for so long,
+#: from a gateway on another machine.
 PARKED_SECONDS = 0.5
-PARKING_PAUSE_SECONDS = 0.02
+PARKING_PAUSE_SECONDS = 0.005
 PARKING_LASTS_SECONDS = 2.0
 PARKING_QUIET_SECONDS = 10.0
 
