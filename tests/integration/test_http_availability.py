@@ -117,7 +117,7 @@ async def test_a_stream_begins_with_a_snapshot_and_goes_on_with_what_changed(
 async def test_a_stream_tells_at_most_four_changes_a_second_and_ends_with_the_last(
     onsale: InProcess,
 ) -> None:
-    event_id = await onsale.event(capacity=1_000)
+    event_id = await onsale.event(capacity=100_000)
     async with onsale.stream(f"{EVENTS}/{event_id}/availability/stream") as stream:
         _, began = await stream.message()
         ending = began + 1.1
