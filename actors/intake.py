@@ -63,8 +63,8 @@ class Intake:
         timeout or a poke.
         """
         if not self._batches:
-            # Once for each turn: an event and a timeout of asyncio's cost several times as much,
-            # and `wait_for` in Python 3.11 may lose a cancellation.
+            # Once for each turn, so with fewer calls than an event and a timeout of asyncio's take.
+            # Not `wait_for`, which in Python 3.11 may lose a cancellation.
             loop = asyncio.get_running_loop()
             self._something = loop.create_future()
             enough = loop.call_later(timeout_seconds, self.poke)

@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -97,10 +98,7 @@ def preempt_nobody() -> None:
     """
     if not hasattr(os, "SCHED_BATCH"):
         return  # not Linux
-    for thread in _threads():
-        # It has just ended, or the machine does not allow it: then it stays as it is.
-        with suppress(OSError):
-            os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
+    _of_each_thread(lambda thread: os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0)))
 
 
 def leave_a_core() -> None:
@@ -114,15 +112,15 @@ def leave_a_core() -> None:
         return  # not Linux
     cores = os.sched_getaffinity(0)
     others = cores - {min(cores)}
-    if not others:
-        return
-    for thread in _threads():
-        with suppress(OSError):  # as above
-            os.sched_setaffinity(thread, others)
+    if others:
+        _of_each_thread(lambda thread: os.sched_setaffinity(thread, others))
 
 
-def _threads() -> list[int]:
-    return [int(thread.name) for thread in Path("/proc/self/task").iterdir()]
+def _of_each_thread(set_one: Callable[[int], None]) -> None:
+    for thread in Path("/proc/self/task").iterdir():
+        # It has just ended, or the machine does not allow it: then it stays as it is.
+        with suppress(OSError):
+            set_one(int(thread.name))
 
 
 def kill_process(pid: int, started: int) -> bool:

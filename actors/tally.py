@@ -39,9 +39,8 @@ from engine.domain.state import EventState
 from engine.journal.pulses import Pulse
 from engine.limits import TURNS_REMEMBERED_MAX
 
-#: Turns are measured so often at most, seconds: Ray takes ten microseconds for each number, more
-#: where many owners share a core, and a turn of one hold takes a hundred; pages are read every few
-#: seconds. What is left over is measured at the owner's next tick.
+#: Turns are measured so often at most, seconds: Ray takes ten microseconds for each number, and
+#: a turn of one hold takes a hundred. What is left over is measured at the owner's next tick.
 _MEASURE_EVERY_SECONDS = 1.0
 
 _GRANTED, _NOT_GRANTED = {"outcome": "granted"}, {"outcome": "not_granted"}
