@@ -6,6 +6,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from engine.limits import REDIS_CONNECTIONS_MAX, REDIS_TIMEOUT_SECONDS
 
@@ -18,7 +19,8 @@ def connect(url: str, timeout_seconds: float = REDIS_TIMEOUT_SECONDS) -> Redis:
 
     redis-py retries by default; an append whose reply was lost would be sent twice. And
     its ordinary pool refuses the hundred and first command at a time instead of letting
-    it wait.
+    it wait. Where it listens for notices of maintenance, version 8.1 hands out connections that
+    the server has closed while nobody used them.
     """
     pool = BlockingConnectionPool.from_url(
         url,
@@ -28,6 +30,7 @@ def connect(url: str, timeout_seconds: float = REDIS_TIMEOUT_SECONDS) -> Redis:
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     return Redis.from_pool(pool)
 

@@ -14,6 +14,7 @@ from engine.journal.embedded import EmbeddedStore
 from engine.journal.entry import START, Entry, Position
 from engine.journal.keys import partition_keys, partition_of
 from engine.journal.redis import RedisJournal
+from tests.proxy import Proxy
 from tests.samples import MINE, NOW_MS, entry, expired, placed
 from tests.servers import append_only_file, tear
 
@@ -39,11 +40,6 @@ async def replayed(client: Redis, event_id: str = EVENT_ID) -> list[Entry]:
     return [entry async for entry in RedisJournal(client, event_id).replay(START)]
 
 
-async def start_again(own: EmbeddedStore, client: Redis) -> None:
-    own.start()
-    await client.connection_pool.disconnect()  # or the next command would find a dead one
-
-
 async def check_beside(client: Redis, entries: list[Entry]) -> None:
     """Assert that effects and read models stand beside exactly these entries."""
     written = [row[b"entry"].decode() for _, row in await client.xrange(EFFECTS)]
@@ -51,6 +47,20 @@ async def check_beside(client: Redis, entries: list[Entry]) -> None:
     listed = await Catalogue(client).bookings_of("ann", 10_000)
     bookings = [entry.records[0].booking.booking_id for entry in entries]
     assert listed == bookings[::-1]
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["unix", "tcp"])
+async def test_connections_that_ended_with_the_server_are_dialled_anew_before_they_are_used(
+    own: EmbeddedStore, far: bool
+) -> None:
+    async with Proxy(own) as proxy, connect(proxy.url if far else own.url) as client:
+        # As many connections as there are questions at a time.
+        await asyncio.gather(*(client.blpop("nothing", 0.1) for _ in range(3)))
+        for _ in range(2):
+            own.kill()
+            own.start()
+            await asyncio.sleep(0.05)
+            assert await asyncio.gather(*(client.ping() for _ in range(3))) == [True] * 3
 
 
 async def test_a_killed_server_comes_back_with_every_acknowledged_entry(
@@ -125,7 +135,7 @@ async def torn(own: EmbeddedStore, client: Redis, offset: int) -> list[Entry]:
     """Kill the server, cut its file at `offset`, start it again, and replay."""
     own.kill()
     tear(own, offset)
-    await start_again(own, client)
+    own.start()
     return await replayed(client)
 
 
@@ -167,5 +177,5 @@ async def test_a_server_stopped_in_good_order_loses_nothing_either(own: Embedded
         journal = RedisJournal(client, EVENT_ID)
         entries = await append(journal, await journal.claim(MINE, NOW_MS), 5)
         own.stop()
-        await start_again(own, client)
+        own.start()
         assert await replayed(client) == entries
