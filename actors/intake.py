@@ -3,29 +3,35 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 
 from actors.wire import Envelope, Reply
+from engine.alarm import Alarm
 from engine.domain.commands import ReadPayments
+
+#: Takes the reply to a batch, whether or not somebody still waits for it.
+ReplyTo = Callable[[Reply], None]
 
 
 class Waiting:
-    """A batch in the inbox, when it came, and who waits for the reply."""
+    """A batch in the inbox, when it came, and who takes the reply."""
 
-    __slots__ = ("arrived", "envelopes", "reply")
+    __slots__ = ("_reply_to", "arrived", "envelopes")
 
-    def __init__(self, envelopes: list[Envelope]) -> None:
+    def __init__(self, envelopes: list[Envelope], reply_to: ReplyTo) -> None:
         self.envelopes = envelopes
         self.arrived = time.monotonic()
-        self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._reply_to: ReplyTo | None = reply_to
 
     def is_routine(self) -> bool:
         """Tell whether it is only what the product asks every minute, whatever happens."""
         return all(type(envelope.command) is ReadPayments for envelope in self.envelopes)
 
     def answer(self, reply: Reply) -> None:
-        """Hand the reply to whoever still waits for it."""
-        if not self.reply.done():
-            self.reply.set_result(reply)
+        """Hand the reply out, if there was none yet."""
+        reply_to, self._reply_to = self._reply_to, None
+        if reply_to is not None:
+            reply_to(reply)
 
 
 class Intake:
@@ -40,16 +46,17 @@ class Intake:
         self._commands_max = commands_max
         self._batches: deque[Waiting] = deque()
         self._something: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._enough = Alarm(self.poke)
 
-    def offer(self, envelopes: list[Envelope]) -> Waiting | None:
-        """Take a batch in; None if it does not fit."""
+    def offer(self, envelopes: list[Envelope], reply_to: ReplyTo) -> bool:
+        """Take a batch in; False if it does not fit."""
         if self.commands + len(envelopes) > self._commands_max:
-            return None
-        waiting = Waiting(envelopes)
-        self._batches.append(waiting)
+            return False
+        self._batches.append(Waiting(envelopes, reply_to))
         self.commands += len(envelopes)
         self.poke()
-        return waiting
+        return True
 
     def poke(self) -> None:
         """Have `take` return although nothing came."""
@@ -65,13 +72,13 @@ class Intake:
         if not self._batches:
             # Once for each turn, so with fewer calls than an event and a timeout of asyncio's take.
             # Not `wait_for`, which in Python 3.11 may lose a cancellation.
-            loop = asyncio.get_running_loop()
+            loop = self._loop = self._loop or asyncio.get_running_loop()
             self._something = loop.create_future()
-            enough = loop.call_later(timeout_seconds, self.poke)
+            self._enough.set(timeout_seconds)
             try:
                 await self._something
             finally:
-                enough.cancel()
+                self._enough.off()
         taken: list[Waiting] = []
         commands = 0
         while self._batches:

@@ -13,7 +13,7 @@ import structlog
 
 from actors.clock import TurnClock
 from actors.group_commit import Backoff, commit
-from actors.intake import Intake, Waiting
+from actors.intake import Intake, ReplyTo, Waiting
 from actors.measures import Meter, Unmetered
 from actors.recovery import take_over
 from actors.snapshots import digest_slowly, write_snapshot
@@ -122,19 +122,28 @@ class EventOwner:
         if self._life is None:
             self._life = asyncio.create_task(self._live(), name=repr(self))
 
-    async def submit(self, batch: bytes) -> Reply:
-        """Decide a batch of commands; the reply is durable when it is given."""
+    def take(self, batch: bytes, reply_to: ReplyTo) -> None:
+        """Decide a batch of commands; the reply is durable when it is given, which is once."""
         self.start()
         if self.phase is Phase.HALTED:
-            return Halted(self._halted_because)
-        if self.phase is not Phase.SERVING:
-            return Recovering()
-        waiting = self._intake.offer(decode_batch(batch))
-        if waiting is None:
-            return Overloaded()
-        return await waiting.reply
+            reply_to(Halted(self._halted_because))
+        elif self.phase is not Phase.SERVING:
+            reply_to(Recovering())
+        elif not self._intake.offer(decode_batch(batch), reply_to):
+            reply_to(Overloaded())
 
-    async def health(self) -> Health:
+    async def submit(self, batch: bytes) -> Reply:
+        """Return the reply to a batch of commands; see `take`."""
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def reply_to(reply: Reply) -> None:
+            if not answer.done():
+                answer.set_result(reply)
+
+        self.take(batch, reply_to)
+        return await answer
+
+    def health(self) -> Health:
         """Say who and how one is; answered in every phase."""
         self.start()
         return Health(
@@ -194,7 +203,7 @@ class EventOwner:
 
     async def _recover(self) -> None:
         began = time.monotonic()
-        claimant = encode_reply(await self.health())
+        claimant = encode_reply(self.health())
         recovered = await take_over(self._journal, self._nonce, self._clock.now_ms(), claimant)
         self.state = recovered.state
         self._head = recovered.head

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 import ray
@@ -92,8 +92,7 @@ class OwnerActor:
             process_started=process_started(os.getpid()),
             idle_seconds=settings.idle_seconds,
         )
-        self._reception = Reception(self._take)
-        self._beside_gateway = False
+        self._reception = Reception(_PastRay(self._owner, self._parking).take)
         tune_interpreter()
         self._owner.start()
 
@@ -107,16 +106,6 @@ class OwnerActor:
         """
         return this_node(), await self._reception.address()
 
-    async def _take(self, message: bytes) -> bytes:
-        if message == ASK_HEALTH:
-            return encode_reply(await self._owner.health())
-        self._parking.batch_past_ray()
-        if not self._beside_gateway:
-            # Only now: to start and to recover, it has had all cores.
-            self._beside_gateway = True
-            leave_a_core()
-        return encode_reply(await self._owner.submit(message))
-
     async def submit(self, batch: bytes) -> bytes:
         """See `EventOwner.submit`."""
         self._parking.batch_by_ray()
@@ -124,7 +113,7 @@ class OwnerActor:
 
     async def health(self) -> bytes:
         """See `EventOwner.health`."""
-        return encode_reply(await self._owner.health())
+        return encode_reply(self._owner.health())
 
     async def live_facts(self) -> bytes | None:
         """See `EventOwner.live_facts`."""
@@ -143,6 +132,31 @@ class OwnerActor:
             # Fenced: a newer owner lives. Ray may be out of reach, so the process ends
             # itself; what it knew is void.
             asyncio.get_running_loop().call_soon(os._exit, 1)
+
+
+class _PastRay:
+    """What comes to an owner over the shortcut.
+
+    Not the actor itself: Ray puts a function of its own around each method of one, with a frame
+    more for every call.
+    """
+
+    def __init__(self, owner: EventOwner, parking: Parking) -> None:
+        self._owner = owner
+        self._parking = parking
+        self._beside_gateway = False
+
+    def take(self, message: bytes, answer: Callable[[bytes], None]) -> None:
+        """Have a batch decided, or tell how the owner is."""
+        if message == ASK_HEALTH:
+            answer(encode_reply(self._owner.health()))
+            return
+        self._parking.batch_past_ray()
+        if not self._beside_gateway:
+            # Only now: to start and to recover, it has had all cores.
+            self._beside_gateway = True
+            leave_a_core()
+        self._owner.take(message, lambda reply: answer(encode_reply(reply)))
 
 
 class WardenActor:

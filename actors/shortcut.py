@@ -15,7 +15,8 @@ import os
 import secrets
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import cast
 
 import structlog
@@ -103,15 +104,19 @@ class _End(asyncio.Protocol):
             self._transport.write(_HEAD.pack(len(message), number) + message)
 
 
+#: Takes a message, and what is to be called with the reply to it.
+Answer = Callable[[bytes, Callable[[bytes], None]], None]
+
+
 class Reception:
     """The end that answers: an owner.
 
     Args:
-        answer: gives the reply to a message; whatever it raises ends the connection, so that
-            nobody waits for what will not come.
+        answer: sees to it that a message is replied to; whatever it raises ends the connection,
+            so that nobody waits for what will not come.
     """
 
-    def __init__(self, answer: Callable[[bytes], Awaitable[bytes]]) -> None:
+    def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self._server: asyncio.Task[asyncio.Server] | None = None
         self._address = f"\0onsale-{os.getpid()}-{secrets.token_hex(8)}"
@@ -143,23 +148,15 @@ class Reception:
 class _Answering(_End):
     """A connection to somebody who asks."""
 
-    def __init__(self, answer: Callable[[bytes], Awaitable[bytes]]) -> None:
+    def __init__(self, answer: Answer) -> None:
         super().__init__(self._asked)
         self._answer = answer
-        self._answering: set[asyncio.Task[None]] = set()
 
     def _asked(self, number: int, message: bytes) -> None:
-        task = asyncio.create_task(self._reply(number, message))
-        self._answering.add(task)
-        task.add_done_callback(self._answered)
-
-    async def _reply(self, number: int, message: bytes) -> None:
-        self._send(number, await self._answer(message))
-
-    def _answered(self, task: asyncio.Task[None]) -> None:
-        self._answering.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("shortcut_call_failed", exc_info=task.exception())
+        try:
+            self._answer(message, partial(self._send, number))
+        except Exception:
+            log.exception("shortcut_call_failed")
             if self._transport is not None:
                 self._transport.abort()
 

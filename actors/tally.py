@@ -95,15 +95,15 @@ class Tally:
             since.commands = sum(len(one.envelopes) for one in batches)
             since.stall_seconds = max(since.stall_seconds, stalled)
         # Not one by one: what is counted in C costs a fifteenth of the decision.
-        kinds = Counter(map(type, turn.records))
-        granted = kinds[HoldPlaced]
+        kinds = list(map(type, turn.records))
+        granted = kinds.count(HoldPlaced)
         refused = turn.holds - granted
         self._granted += granted
         self._refused += refused
         since.granted += granted
         since.refused += refused
         if len(turn.records) > granted:
-            self._records(turn.records, kinds, state)
+            self._records(turn.records, Counter(kinds), state)
         if now - self._measured >= _MEASURE_EVERY_SECONDS:
             self._measured = now
             self._since = _Since()

@@ -85,7 +85,7 @@ class LocalOwners:
         return encode_reply(reply)
 
     async def health(self, event_id: str) -> Health:
-        return await (await self.serving(event_id)).health()
+        return (await self.serving(event_id)).health()
 
     async def audit(self, event_id: str) -> dict[str, Any]:
         if isinstance(self.instead, OwnerGone):

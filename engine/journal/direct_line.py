@@ -18,6 +18,8 @@ from redis.exceptions import ConnectionError as ServerLost
 from redis.exceptions import InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as NoReply
 
+from engine.alarm import Alarm
+
 _lines: WeakKeyDictionary[Redis, "DirectLine"] = WeakKeyDictionary()
 
 
@@ -81,7 +83,7 @@ class _Talk(asyncio.Protocol):
 
     Args:
         transport: connected, and silent. Whose it was is told when it ends.
-        seconds: how long a reply may take.
+        seconds: for how long nothing may come while a reply is waited for.
     """
 
     def __init__(self, transport: asyncio.Transport, seconds: float) -> None:
@@ -94,6 +96,7 @@ class _Talk(asyncio.Protocol):
         )
         self._waiting: deque[asyncio.Future[object]] = deque()
         self._loop = asyncio.get_running_loop()
+        self._silence = Alarm(self._give_up)
         transport.set_protocol(self)
 
     async def ask(self, command: bytes) -> object:
@@ -105,14 +108,13 @@ class _Talk(asyncio.Protocol):
         reply: asyncio.Future[object] = self._loop.create_future()
         self._waiting.append(reply)
         self._transport.write(command)
-        late = self._loop.call_later(self._seconds, self._give_up)
+        if len(self._waiting) == 1:
+            self._silence.set(self._seconds)
         try:
             return await reply
         except asyncio.CancelledError:
             self._end(ServerLost("somebody who had asked before has left"))
             raise
-        finally:
-            late.cancel()
 
     def data_received(self, data: bytes) -> None:
         """Hand out the replies that are complete."""
@@ -124,6 +126,10 @@ class _Talk(asyncio.Protocol):
                 waiting = self._waiting.popleft()
                 if not waiting.done():
                     waiting.set_result(answer)
+            if self._waiting:
+                self._silence.set(self._seconds)
+            else:
+                self._silence.off()
         except (InvalidResponse, IndexError) as error:
             self._end(ServerLost(f"the server answers what nobody has asked: {error}"))
 
@@ -137,6 +143,7 @@ class _Talk(asyncio.Protocol):
 
     def _end(self, error: RedisError) -> None:
         self.over = True
+        self._silence.off()
         self._transport.abort()
         while self._waiting:
             waiting = self._waiting.popleft()

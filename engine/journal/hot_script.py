@@ -1,7 +1,7 @@
 """A script that is run at every turn."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import cast
 
 import hiredis
@@ -38,8 +38,8 @@ class HotScript:
             # The server has been started since, and has run nothing.
             return await self._ask("EVAL", self._text, keys, args)
 
-    async def _ask(
+    def _ask(
         self, command: str, script: str, keys: Sequence[_Argument], args: Sequence[_Argument]
-    ) -> bytes:
+    ) -> Awaitable[bytes]:
         packed = hiredis.pack_command((command, script, len(keys), *keys, *args))  # type: ignore[arg-type]
-        return cast("bytes", await self._line.ask(packed))
+        return cast("Awaitable[bytes]", self._line.ask(packed))

@@ -196,8 +196,9 @@ class RedisJournal:
         event = projection.event
         opens_at_ms = None if event is None else event.opens_at_ms
         cancellation = projection.cancellation
+        before = str(after).encode()
         args: list[bytes | str | int] = [
-            str(after),
+            before,
             str(entry.position),
             encode_entry(entry),
             self.event_id,
@@ -230,7 +231,7 @@ class RedisJournal:
             found = await self._append.run(keys, args)
         except (RedisError, OSError, TimeoutError) as error:
             raise InDoubt(f"{type(error).__name__}: {error}") from error
-        return Position.parse(found.decode())
+        return after if found == before else Position.parse(found.decode())
 
 
 def _entry_of(position: Position, fields: dict[bytes, bytes]) -> Entry:

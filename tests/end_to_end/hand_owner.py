@@ -181,7 +181,7 @@ class Line:
         if ask.method == "submit":
             return encode_reply(await self._owner.submit(ask.argument))
         if ask.method == "health":
-            return encode_reply(await self._owner.health())
+            return encode_reply(self._owner.health())
         assert ask.method == "live_facts"
         facts = await self._owner.live_facts()
         return None if facts is None else encode_facts(facts)

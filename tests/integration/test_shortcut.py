@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -12,21 +12,27 @@ import uvloop
 
 from actors import shortcut as module
 from actors.contract import OwnerGone
-from actors.shortcut import Reception, Shortcut, connect_shortcut
+from actors.shortcut import Answer, Reception, Shortcut, connect_shortcut
 from actors.shortcuts import Place, Shortcuts
 from engine.limits import SHORTCUT_MESSAGE_BYTES_MAX
 
 _PATIENCE_SECONDS = 5.0
 
 
-async def _echo(message: bytes) -> bytes:
-    return message[::-1]
+#: Gives the reply to a message.
+_ReplyTo = Callable[[bytes], None]
+
+
+def _echo(message: bytes, reply_to: _ReplyTo) -> None:
+    reply_to(message[::-1])
+
+
+def _nothing(_message: bytes, _reply_to: _ReplyTo) -> None:
+    """Answer never."""
 
 
 @asynccontextmanager
-async def _reception(
-    answer: Callable[[bytes], Awaitable[bytes]] = _echo,
-) -> AsyncIterator[str]:
+async def _reception(answer: Answer = _echo) -> AsyncIterator[str]:
     reception = Reception(answer)
     address = await reception.address()
     assert address is not None
@@ -47,17 +53,17 @@ async def _until(true: Callable[[], bool]) -> None:
 
 
 async def test_each_call_gets_its_own_reply_whatever_the_order_of_answers() -> None:
-    gates = {number: asyncio.Event() for number in range(3)}
+    waiting: dict[int, _ReplyTo] = {}
 
-    async def answer(message: bytes) -> bytes:
-        await gates[message[0]].wait()
-        return b"%d" % message[0]
+    def answer(message: bytes, reply_to: _ReplyTo) -> None:
+        waiting[message[0]] = reply_to
 
     async with _reception(answer) as address:
         shortcut = await _connected(address)
-        calls = [asyncio.create_task(shortcut.call(bytes([number]))) for number in gates]
+        calls = [asyncio.create_task(shortcut.call(bytes([number]))) for number in range(3)]
+        await _until(lambda: len(waiting) == len(calls))
         for number in (2, 0, 1):
-            gates[number].set()
+            waiting[number](b"%d" % number)
             assert await calls[number] == b"%d" % number
         shortcut.end()
 
@@ -85,14 +91,8 @@ def test_uvloop_takes_it_too() -> None:
 
 
 async def test_whoever_waits_when_the_connection_ends_is_told() -> None:
-    never = asyncio.Event()
-
-    async def answer(_message: bytes) -> bytes:
-        await never.wait()
-        return b""
-
     ended: list[Shortcut] = []
-    async with _reception(answer) as address:
+    async with _reception(_nothing) as address:
         shortcut = await connect_shortcut(address, lambda _: None, ended.append)
         call = asyncio.create_task(shortcut.call(b"x"))
         await asyncio.sleep(0.01)
@@ -106,13 +106,34 @@ async def test_whoever_waits_when_the_connection_ends_is_told() -> None:
 
 
 async def test_an_error_of_whoever_answers_ends_the_connection() -> None:
-    async def answer(_message: bytes) -> bytes:
+    def answer(_message: bytes, _reply_to: _ReplyTo) -> None:
         raise ValueError("not a batch")
 
     async with _reception(answer) as address:
         shortcut = await _connected(address)
         with pytest.raises(ConnectionError):
             await shortcut.call(b"x")
+
+
+async def test_a_reply_to_somebody_who_has_left_is_dropped() -> None:
+    waiting: list[_ReplyTo] = []
+
+    async with _reception(lambda _message, reply_to: waiting.append(reply_to)) as address:
+        leaving = await _connected(address)
+        call = asyncio.create_task(leaving.call(b"x"))
+        await _until(lambda: bool(waiting))
+        leaving.end()
+        with pytest.raises(ConnectionError):
+            await call
+        # The other end may learn of it only now, or by this.
+        waiting[0](b"too late")
+        staying = await _connected(address)
+        call = asyncio.create_task(staying.call(b"y"))
+        await _until(lambda: len(waiting) == 2)
+        waiting[0](b"too late")
+        waiting[1](b"in time")
+        assert await call == b"in time"
+        staying.end()
 
 
 async def test_nobody_there_is_refused() -> None:
@@ -127,11 +148,7 @@ async def test_processes_of_other_users_are_refused_at_both_ends(
 ) -> None:
     asked: list[bytes] = []
 
-    async def answer(message: bytes) -> bytes:
-        asked.append(message)
-        return b""
-
-    async with _reception(answer) as address:
+    async with _reception(lambda message, _reply_to: asked.append(message)) as address:
         with monkeypatch.context() as patched:
             patched.setattr(module.os, "geteuid", lambda: os.getuid() + 1)
             with pytest.raises(ConnectionError):
@@ -150,12 +167,13 @@ async def test_silence_is_noticed_only_while_a_call_is_under_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "SHORTCUT_SILENCE_SECONDS", 0.03)
-    frozen = asyncio.Event()
+    frozen: list[_ReplyTo] = []
 
-    async def answer(message: bytes) -> bytes:
+    def answer(message: bytes, reply_to: _ReplyTo) -> None:
         if message == b"slow":
-            await frozen.wait()
-        return message
+            frozen.append(reply_to)
+        else:
+            reply_to(message)
 
     silences: list[Shortcut] = []
     async with _reception(answer) as address:
@@ -165,7 +183,8 @@ async def test_silence_is_noticed_only_while_a_call_is_under_way(
         assert silences == []
         slow = asyncio.create_task(shortcut.call(b"slow"))
         await _until(lambda: bool(silences))
-        frozen.set()
+        (reply_to,) = frozen
+        reply_to(b"slow")
         assert await slow == b"slow"
         shortcut.end()
 
@@ -235,13 +254,7 @@ async def test_a_silent_owner_that_was_replaced_is_given_up(
     monkeypatch: pytest.MonkeyPatch, successor: Place | None
 ) -> None:
     monkeypatch.setattr(module, "SHORTCUT_SILENCE_SECONDS", 0.03)
-    frozen = asyncio.Event()
-
-    async def answer(message: bytes) -> bytes:
-        await frozen.wait()
-        return message
-
-    async with _reception(answer) as address:
+    async with _reception(_nothing) as address:
         way = _LongWay("here", address)
         shortcuts = Shortcuts(lambda: "here", way.ask)
         shortcut = await shortcuts.find("evt_a")
@@ -252,7 +265,6 @@ async def test_a_silent_owner_that_was_replaced_is_given_up(
         way.place = successor
         with pytest.raises(ConnectionError):
             await asyncio.wait_for(call, _PATIENCE_SECONDS)
-        frozen.set()
 
 
 async def _is_cut_off(address: str, sent: bytes) -> None:

@@ -34,9 +34,22 @@ def envelopes(*commands: Command, budget_ms: int = BUDGET_MS) -> list[Envelope]:
     return [Envelope(budget_ms, command) for command in commands]
 
 
-def waiting(*commands: Command, budget_ms: int = BUDGET_MS) -> Waiting:
+class Batch(Waiting):
+    """A batch as it stands in the inbox, and what it was `told`."""
+
+    def __init__(self, batch: list[Envelope]) -> None:
+        self.told: list[Reply] = []
+        super().__init__(batch, self.told.append)
+
+    @property
+    def reply(self) -> Reply:
+        (reply,) = self.told
+        return reply
+
+
+def waiting(*commands: Command, budget_ms: int = BUDGET_MS) -> Batch:
     """Return a batch as it stands in the inbox."""
-    return Waiting(envelopes(*commands, budget_ms=budget_ms))
+    return Batch(envelopes(*commands, budget_ms=budget_ms))
 
 
 def submitted(

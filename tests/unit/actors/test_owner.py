@@ -93,7 +93,7 @@ async def test_an_owner_logs_which_process_has_recovered(stage, logged) -> None:
     owner = await stage.serving(node="n7")
     (said,) = (line for line in logged if line["event"] == "recovered")
     assert (said["event_id"], said["pid"], said["node"]) == (EVENT_ID, os.getpid(), "n7")
-    assert said["epoch"] == (await owner.health()).epoch
+    assert said["epoch"] == owner.health().epoch
 
 
 async def test_a_new_owner_knows_what_the_last_one_has_answered(stage) -> None:
@@ -109,7 +109,7 @@ async def test_a_new_owner_knows_what_the_last_one_has_answered(stage) -> None:
 async def test_an_owner_says_who_it_is_in_its_health_and_in_its_claim(stage) -> None:
     owner = await stage.on_sale()
     await held(owner, "ann", ga=1)
-    health = await owner.health()
+    health = owner.health()
     assert (health.phase, health.epoch, health.sequence, health.bookings) == ("serving", 1, 2, 1)
     claimant = decode_health(stage.store.claimants[EVENT_ID])
     assert isinstance(claimant, Health)
@@ -123,10 +123,24 @@ async def test_an_owner_says_who_it_is_in_its_health_and_in_its_claim(stage) -> 
 async def test_health_is_answered_in_every_phase(stage) -> None:
     stage.store.away = True
     owner = stage.owner()
-    assert (await owner.health()).phase == "recovering"
+    assert owner.health().phase == "recovering"
 
 
 # -- serving ---------------------------------------------------------------------------
+
+
+async def test_what_somebody_has_asked_who_has_left_is_decided_all_the_same(stage) -> None:
+    journal = GatedJournal(stage.store, EVENT_ID)
+    owner = await stage.on_sale(journal)
+    journal.before.clear()
+    asking = submitted(owner, hold("ann", ga=1))
+    await asyncio.sleep(0.1)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    journal.before.set()
+    await shown(owner, "ann")
+    assert owner.state.held_units == 1
 
 
 async def test_nobody_is_answered_before_the_entry_is_durable(stage) -> None:

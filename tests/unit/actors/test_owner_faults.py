@@ -83,7 +83,7 @@ async def test_an_owner_that_starts_without_a_store_lives_and_serves_when_it_ret
     owner = stage.owner()
     owner.start()
     await asyncio.sleep(300)
-    assert (await owner.health()).phase == "recovering"
+    assert owner.health().phase == "recovering"
     stage.store.away = False
     returned_at = VirtualClocks.monotonic()
     await until(lambda: owner.phase is Phase.SERVING)
@@ -156,7 +156,7 @@ async def test_a_damaged_journal_halts_its_event_and_names_the_entry(stage, logg
     reply = await submitted(owner, hold("dan", ga=1))
     assert isinstance(reply, Halted)
     assert named in reply.reason
-    assert (await owner.health()).phase == "halted"
+    assert owner.health().phase == "halted"
     assert await owner.live_facts() is None
     (line,) = [line for line in logged if line["event"] == "halted"]
     assert (line["log_level"], line["event_id"], named in line["reason"]) == (

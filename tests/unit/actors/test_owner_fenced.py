@@ -35,7 +35,7 @@ async def test_an_owner_with_a_successor_appends_nothing_says_retry_and_leaves(
     first, second = submitted(old, hold("ann", ga=1)), submitted(old, hold("bob", ga=1), read("x"))
     assert await asyncio.gather(first, second) == [Recovering(), Recovering()]
     assert stage.left == [(old, Phase.FENCED)]
-    assert (await old.health()).phase == "fenced"
+    assert old.health().phase == "fenced"
     assert await submitted(old, ReadAvailability()) == Recovering()
     assert await old.live_facts() is None
     assert [entry.position for entry in await stage.entries()] == [Position(1, 1)]

@@ -90,8 +90,8 @@ async def test_what_is_replayed_is_not_counted_again(stage: Stage, meter: Record
     await stage.crash(first)
     second = await stage.serving(meter=meter)
     assert not meter.counts.total()
-    assert (await second.health()).pulse.granted == 0
-    assert (await second.health()).pulse.held == 1
+    assert second.health().pulse.granted == 0
+    assert second.health().pulse.held == 1
 
 
 async def test_a_sale_is_counted_with_its_money_and_its_times(
@@ -152,7 +152,7 @@ async def test_an_event_that_is_halted_for_another_reason_counts_rightly(
 
 async def test_a_pulse_says_how_the_event_fares(owner: EventOwner) -> None:
     await outcomes(owner, hold("ann", ga=2), hold("bob", ga=9))
-    pulse = (await owner.health()).pulse
+    pulse = owner.health().pulse
     assert pulse.event_id == owner.event_id
     assert (pulse.granted, pulse.refused, pulse.expired) == (1, 1, 0)
     assert (pulse.available, pulse.held, pulse.sold, pulse.inbox) == (8, 2, 0, 0)

@@ -27,7 +27,7 @@ def taken(sale: Sale, *batches: Waiting) -> Turn:
 
 def answers(turn: Turn, state: EventState, batch: Waiting) -> Answers:
     turn.answer(state)
-    reply = batch.reply.result()
+    reply = batch.reply
     assert isinstance(reply, Answers)
     return reply
 
@@ -116,11 +116,11 @@ async def test_every_batch_gets_its_own_outcomes_in_the_order_it_asked() -> None
     second = waiting(ReadAvailability(), read("nobody"))
     turn = taken(sale, first, second)
     turn.answer(sale.state)
-    granted, shown, refused = first.reply.result().outcomes
+    granted, shown, refused = first.reply.outcomes
     assert granted.booking.customer == "bob"
     assert shown == Shown(sale.booking("ann"), "EUR")
     assert refused.code is Refusal.LIMIT_PER_BOOKING
-    _, absent = second.reply.result().outcomes
+    _, absent = second.reply.outcomes
     assert absent == Refused(Refusal.BOOKING_NOT_FOUND)
 
 
@@ -128,7 +128,7 @@ async def test_nobody_is_answered_before_the_turn_says_so() -> None:
     sale = Sale()
     batch = waiting(hold("ann", ga=1), read("bob"))
     taken(sale, batch)
-    assert not batch.reply.done()
+    assert not batch.told
 
 
 async def test_the_answers_carry_the_counts_after_the_turn_and_its_sequence() -> None:
@@ -213,8 +213,8 @@ async def test_a_command_within_its_budget_is_decided_beside_one_that_is_late() 
     prompt = waiting(hold("bob", ga=1), budget_ms=400)
     turn = taken(sale, late, prompt)
     turn.answer(sale.state)
-    assert late.reply.result().outcomes == [None]
-    assert isinstance(prompt.reply.result().outcomes[0], Granted)
+    assert late.reply.outcomes == [None]
+    assert isinstance(prompt.reply.outcomes[0], Granted)
 
 
 async def test_a_command_whose_budget_is_just_used_up_is_in_time() -> None:
@@ -241,7 +241,7 @@ async def test_a_turn_that_breaks_an_invariant_raises_and_has_told_nobody() -> N
     sequence = sale.state.sequence
     with pytest.raises(AssertionError, match="I1: allotment ga"):
         taken(sale, batch)
-    assert not batch.reply.done()
+    assert not batch.told
     assert sale.state.sequence == sequence, "the entry that must not be written has a number"
 
 
