@@ -20,6 +20,10 @@ from actors.back_office.notices import Notice, messages_of, notice_of, notice_to
 from actors.back_office.scans import scan_of, suspicions, undone
 from actors.consumer import Hopeless, RetryLater
 from actors.telling import Telling
+from engine.back_office_limits import (
+    HOLDERS_PAGE,
+    HOLDERS_SECONDS,
+)
 from engine.courtesy import Courtesy
 from engine.domain.booking import Booking, Status
 from engine.domain.commands import NoteDelivery
@@ -39,7 +43,6 @@ from engine.journal.contacts import Contacts
 from engine.journal.contract import Unavailable
 from engine.journal.projection import decode_record
 from engine.journal.streams import Delivery, Effect
-from engine.limits import HOLDERS_PAGE, HOLDERS_SECONDS
 from engine.store.contract import (
     BackOffice,
     Message,

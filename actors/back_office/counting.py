@@ -5,7 +5,9 @@ import asyncio
 import structlog
 
 from actors.measures import LETTERS, Meter
-from engine.limits import LETTERS_COUNTED_EVERY_SECONDS
+from engine.back_office_limits import (
+    LETTERS_COUNTED_EVERY_SECONDS,
+)
 from engine.store.contract import BackOffice, MessageStatus, StoreAway
 
 log = structlog.get_logger(__name__)

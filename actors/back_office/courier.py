@@ -19,7 +19,7 @@ import structlog
 from actors.back_office import signing
 from actors.back_office.posting import Answer, Unanswered
 from actors.back_office.targets import Target, TargetRefused, Targets
-from engine.limits import (
+from engine.back_office_limits import (
     COURIER_ATTEMPT_SECONDS_MAX,
     COURIER_ENDPOINTS_MAX,
     COURIER_LEASE_MS,

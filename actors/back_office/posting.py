@@ -11,7 +11,7 @@ import httpx
 from msgspec import Struct
 
 from actors.back_office.targets import Target
-from engine.limits import (
+from engine.back_office_limits import (
     COURIER_ANSWER_BYTES_MAX,
     COURIER_ATTEMPT_SECONDS_MAX,
     COURIER_CONNECT_SECONDS_MAX,

@@ -20,8 +20,7 @@ from actors.back_office.channels import Channel, ChannelAway, Refused, TryLater
 from actors.back_office.receipts import Receipts, Tell
 from actors.back_office.writing import Ask, Moot, Papers, write
 from actors.measures import LETTER_DELAY_SECONDS, LETTERS_ENDED, Meter, Unmetered
-from engine.domain.event import Event
-from engine.limits import (
+from engine.back_office_limits import (
     POST_AT_ONCE_MAX,
     POST_ATTEMPTS_MAX,
     POST_AWAY_SECONDS,
@@ -31,6 +30,7 @@ from engine.limits import (
     POST_POLL_SECONDS,
     POST_STRAYS_SECONDS,
 )
+from engine.domain.event import Event
 from engine.store.contract import BackOffice, Contact, Message, StoreAway
 
 log = structlog.get_logger(__name__)

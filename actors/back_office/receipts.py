@@ -6,7 +6,10 @@ from contextlib import suppress
 
 import structlog
 
-from engine.limits import POST_UNTOLD_MAX, POST_UNTOLD_SECONDS
+from engine.back_office_limits import (
+    POST_UNTOLD_MAX,
+    POST_UNTOLD_SECONDS,
+)
 from engine.store.contract import BackOffice, Message, StoreAway
 
 log = structlog.get_logger(__name__)

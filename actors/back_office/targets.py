@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 import httpx
 from msgspec import Struct
 
-from engine.limits import (
+from engine.back_office_limits import (
     COURIER_ADDRESSES_MAX,
     COURIER_RESOLVE_SECONDS_MAX,
     ENDPOINT_URL_LENGTH_MAX,

@@ -21,7 +21,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from engine.limits import STORE_CONNECTIONS_MAX, STORE_DEADLINE_SECONDS, STORE_TIMEOUT_SECONDS
+from engine.back_office_limits import (
+    STORE_CONNECTIONS_MAX,
+    STORE_DEADLINE_SECONDS,
+    STORE_TIMEOUT_SECONDS,
+)
 from engine.store.contract import StoreAway
 
 _DRIVERS = {

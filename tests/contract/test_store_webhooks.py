@@ -6,7 +6,12 @@ import pytest
 from msgspec.structs import replace
 
 from actors.back_office.signing import new_secret
-from engine.limits import COURIER_GIVE_UP_MS, ENDPOINTS_MAX, SECRETS_MAX, STORE_ERROR_CHARS_MAX
+from engine.back_office_limits import (
+    COURIER_GIVE_UP_MS,
+    ENDPOINTS_MAX,
+    SECRETS_MAX,
+    STORE_ERROR_CHARS_MAX,
+)
 from engine.store.contract import StoreAway
 from engine.store.vault import Vault
 from engine.store.webhook_contract import (

@@ -9,8 +9,10 @@ from typing import TypeVar
 
 import pytest
 
+from engine.back_office_limits import (
+    STORE_DEADLINE_SECONDS,
+)
 from engine.domain.records import TicketScanned
-from engine.limits import STORE_DEADLINE_SECONDS
 from engine.store.contract import ADMITTED
 from tests.contract.store_rigs import PostgresRig
 from tests.end_to_end.office import Counter, Office, counter_of, is_postgres

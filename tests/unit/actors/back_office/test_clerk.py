@@ -11,6 +11,9 @@ import pytest
 
 from actors.back_office import clerk
 from actors.consumer import Hopeless, RetryLater
+from engine.back_office_limits import (
+    HOLDERS_PAGE,
+)
 from engine.domain.booking import Status
 from engine.domain.commands import Command, NoteDelivery
 from engine.domain.payment import RefundState
@@ -36,7 +39,6 @@ from engine.domain.records import (
 from engine.domain.tickets import ticket_id
 from engine.journal.streams import Delivery, Incoming, StreamKind
 from engine.letters.facts import Details
-from engine.limits import HOLDERS_PAGE
 from tests.unit.actors.back_office.clerking import Desk, effect
 from tests.unit.engine.domain.given import (
     EVENT_ID,

@@ -17,17 +17,19 @@ from actors.back_office.channels import ChannelAway, Refused, TryLater
 from actors.back_office.postman import Postman
 from actors.consumer import RetryLater
 from actors.measures import LETTER_DELAY_SECONDS, LETTERS_ENDED
-from engine.domain.booking import Booking, Status
-from engine.domain.payment import Part, Payment, PaymentState, Refund
-from engine.letters.facts import Before, Details, Reason
-from engine.limits import (
-    PDF_TICKETS_MAX,
+from engine.back_office_limits import (
     POST_AT_ONCE_MAX,
     POST_ATTEMPTS_MAX,
     POST_LEASE_MS,
     POST_PAUSE_FACTOR,
     POST_PAUSE_SECONDS,
     POST_UNTOLD_SECONDS,
+)
+from engine.domain.booking import Booking, Status
+from engine.domain.payment import Part, Payment, PaymentState, Refund
+from engine.letters.facts import Before, Details, Reason
+from engine.limits import (
+    PDF_TICKETS_MAX,
 )
 from engine.store.contract import EMAIL, PUSH, MessageKind
 from tests.samples import EVENT_ID, booking_id

@@ -11,10 +11,14 @@ from actors.back_office.scans import (
     suspicions,
     undone,
 )
+from engine.back_office_limits import (
+    FORGERIES_SUSPICIOUS,
+    FORGERIES_WITHIN_MS,
+    TWO_GATES_WITHIN_MS,
+)
 from engine.domain.admission import Scanned
 from engine.domain.records import PassageUndone, TicketScanned
 from engine.domain.tickets import ticket_id
-from engine.limits import FORGERIES_SUSPICIOUS, FORGERIES_WITHIN_MS, TWO_GATES_WITHIN_MS
 from engine.store.contract import Scan, StoreAway, Writes
 from tests.samples import EVENT_ID, NOW_MS, booking_id
 from tests.unit.actors.back_office.fake_ledger import FakeLedger
