@@ -8,6 +8,9 @@ import asyncio
 import math
 from collections.abc import Callable
 
+#: uvloop's timers are of whole milliseconds: what is due sooner than this is due.
+_SOON_SECONDS = 0.0005
+
 
 class Alarm:
     """Rings once after it was set, unless it is set anew or put off by then.
@@ -16,13 +19,14 @@ class Alarm:
         ring: is called then, by the event loop in which it was first set.
     """
 
-    __slots__ = ("_due", "_loop", "_ring", "_timer")
+    __slots__ = ("_due", "_looks_at", "_loop", "_ring", "_timer")
 
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring = ring
         self._due = math.inf
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._looks_at = math.inf
 
     def set(self, seconds: float) -> None:
         """Ring after so many seconds, and not when it was to ring before."""
@@ -32,20 +36,24 @@ class Alarm:
             loop = self._loop = asyncio.get_running_loop()
         self._due = loop.time() + seconds
         if self._timer is not None:
-            if self._timer.when() <= self._due:
+            if self._looks_at <= self._due:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(self._due, self._look)
+        self._look_when_due(loop)
 
     def off(self) -> None:
         """Do not ring."""
         self._due = math.inf
 
+    def _look_when_due(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._looks_at = self._due
+        self._timer = loop.call_at(self._due, self._look)
+
     def _look(self) -> None:
         assert self._loop is not None, "nobody has set it"
         self._timer = None
-        if self._due <= self._loop.time():
+        if self._due <= self._loop.time() + _SOON_SECONDS:
             self._due = math.inf
             self._ring()
         elif self._due < math.inf:
-            self._timer = self._loop.call_at(self._due, self._look)
+            self._look_when_due(self._loop)

@@ -34,7 +34,7 @@ class DirectLine:
     The pool ends it like every other one.
 
     Args:
-        pool: whose connection is used, with its limit on the time that a reply may take.
+        pool: whose connection is used, with its limit on the time in which nothing comes.
     """
 
     def __init__(self, pool: ConnectionPool) -> None:

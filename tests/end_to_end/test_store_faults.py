@@ -44,6 +44,7 @@ async def test_under_load_lost_replies_and_requests_do_nothing_twice(far: Far):
                 order = lose("EVALSHA", event_keys(buyers.event_id).journal)
                 await order.reached()
                 await asyncio.sleep(0.1)
+        assert buyers.calls
         assert not [call for call in buyers.calls if call.outcome != GRANTED]
         await verify(buyers)
 

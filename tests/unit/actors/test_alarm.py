@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import uvloop
 
 from engine.alarm import Alarm
 from tests.virtual_time import VirtualClocks
@@ -81,3 +82,43 @@ async def test_what_it_calls_may_set_it_again() -> None:
     alarm.set(1.0)
     await asyncio.sleep(60.0)
     assert rung == pytest.approx([began + 1.0, began + 2.0, began + 3.0])
+
+
+# -- the loop of gateways and owners: its timers are of whole milliseconds --------------
+
+
+def test_of_uvloop_even_what_rings_at_once_is_put_off_and_off() -> None:
+    async def put_off() -> int:
+        rung: list[int] = []
+        alarm = Alarm(lambda: rung.append(1))
+        alarm.set(0.0002)
+        alarm.set(0.03)
+        await asyncio.sleep(0.01)
+        assert rung == []
+        await asyncio.sleep(0.06)
+        alarm.set(0.0002)
+        alarm.off()
+        await asyncio.sleep(0.01)
+        return len(rung)
+
+    assert uvloop.run(put_off()) == 1
+
+
+def test_of_uvloop_it_looks_once_for_each_ring(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    look = Alarm._look
+
+    def counted(alarm: Alarm) -> None:
+        nonlocal looks
+        looks += 1
+        look(alarm)
+
+    async def ring() -> None:
+        for number in range(60):
+            rung = asyncio.Event()
+            Alarm(rung.set).set((1 + number % 7) / 1_000)
+            await rung.wait()
+
+    monkeypatch.setattr(Alarm, "_look", counted)
+    uvloop.run(ring())
+    assert looks < 2 * 60

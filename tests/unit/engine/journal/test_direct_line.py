@@ -86,6 +86,24 @@ async def test_a_reply_that_is_late_ends_the_talk_for_everybody(line: Line):
     await line.before.lost.wait()
 
 
+@pytest.mark.parametrize("line", [_SHORT_SECONDS], indirect=True)
+async def test_while_no_reply_is_waited_for_the_line_may_be_silent(line: Line):
+    (asking,) = await line.asked(b"a")
+    line.server.send(b"+A\r\n")
+    assert await asking == b"A"
+    await asyncio.sleep(3 * _SHORT_SECONDS)
+    assert not line.talk.over
+
+
+@pytest.mark.parametrize("line", [_SHORT_SECONDS], indirect=True)
+async def test_the_second_reply_is_waited_for_no_longer_than_the_first(line: Line):
+    first, second = await line.asked(b"a", b"b")
+    line.server.send(b"+A\r\n")
+    assert await first == b"A"
+    with pytest.raises(NoReply):
+        await asyncio.wait_for(second, _SECONDS)
+
+
 async def test_who_leaves_ends_the_talk_so_that_nobody_gets_the_reply_to_it(line: Line):
     leaving, staying = await line.asked(b"a", b"b")
     leaving.cancel()
