@@ -13,7 +13,7 @@ _SOON_SECONDS = 0.0005
 
 
 class Alarm:
-    """Rings once after it was set, unless it is set anew or put off by then.
+    """Rings once after it was set, unless it is set anew or off by then.
 
     Args:
         ring: is called then, by the event loop in which it was first set.

@@ -4,13 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from engine.domain.event import Allotment, Event, RefundPolicy, TicketType, Venue
-from gateway.bodies import (
-    AllotmentBody,
-    EventBody,
-    TicketTypeBody,
-    TicketTypePatch,
-    invalid,
-)
+from gateway.bodies import AllotmentBody, EventBody, TicketTypeBody, TicketTypePatch, invalid
 from gateway.views import maybe_unix_ms, unix_ms
 
 

@@ -4,9 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from engine.back_office_limits import (
-    ENDPOINT_URL_LENGTH_MAX,
-)
+from engine.back_office_limits import ENDPOINT_URL_LENGTH_MAX
 from engine.store.webhook_contract import WebhookKind
 from gateway.bodies import Body, form
 

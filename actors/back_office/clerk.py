@@ -20,10 +20,7 @@ from actors.back_office.notices import Notice, messages_of, notice_of, notice_to
 from actors.back_office.scans import scan_of, suspicions, undone
 from actors.consumer import Hopeless, RetryLater
 from actors.telling import Telling
-from engine.back_office_limits import (
-    HOLDERS_PAGE,
-    HOLDERS_SECONDS,
-)
+from engine.back_office_limits import HOLDERS_PAGE, HOLDERS_SECONDS
 from engine.courtesy import Courtesy
 from engine.domain.booking import Booking, Status
 from engine.domain.commands import NoteDelivery

@@ -5,9 +5,7 @@ import asyncio
 import structlog
 
 from actors.measures import LETTERS, Meter
-from engine.back_office_limits import (
-    LETTERS_COUNTED_EVERY_SECONDS,
-)
+from engine.back_office_limits import LETTERS_COUNTED_EVERY_SECONDS
 from engine.store.contract import BackOffice, MessageStatus, StoreAway
 
 log = structlog.get_logger(__name__)

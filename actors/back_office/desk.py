@@ -21,10 +21,7 @@ from actors.contract import Owners
 from actors.group_commit import insist
 from actors.measures import Meter, Unmetered
 from actors.telling import Telling
-from engine.back_office_limits import (
-    CLERK_PAUSE_SECONDS,
-    SCANS_TOGETHER_MAX,
-)
+from engine.back_office_limits import CLERK_PAUSE_SECONDS, SCANS_TOGETHER_MAX
 from engine.domain.commands import NoteDelivery
 from engine.domain.tickets import number
 from engine.journal.catalogue import Catalogue
@@ -33,10 +30,7 @@ from engine.journal.contacts import Contacts
 from engine.journal.groups import BACK_OFFICE, DOORS
 from engine.journal.offices import Offices
 from engine.journal.redis_streams import RedisStreams
-from engine.limits import (
-    CONSUMER_BATCH_MAX,
-    PARTITIONS,
-)
+from engine.limits import CONSUMER_BATCH_MAX, PARTITIONS
 from engine.store.contract import StoreAway
 from engine.store.sql import open_store
 from engine.store.vault import NoKeyOpens, Vault

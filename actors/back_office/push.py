@@ -8,11 +8,7 @@ import apprise
 import structlog
 
 from actors.back_office.channels import ChannelAway, Outgoing, TryLater
-from engine.back_office_limits import (
-    PUSH_AT_ONCE_MAX,
-    PUSH_AWAY_SECONDS,
-    PUSH_TIMEOUT_SECONDS,
-)
+from engine.back_office_limits import PUSH_AT_ONCE_MAX, PUSH_AWAY_SECONDS, PUSH_TIMEOUT_SECONDS
 
 log = structlog.get_logger(__name__)
 

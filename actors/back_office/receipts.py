@@ -6,10 +6,7 @@ from contextlib import suppress
 
 import structlog
 
-from engine.back_office_limits import (
-    POST_UNTOLD_MAX,
-    POST_UNTOLD_SECONDS,
-)
+from engine.back_office_limits import POST_UNTOLD_MAX, POST_UNTOLD_SECONDS
 from engine.store.contract import BackOffice, Message, StoreAway
 
 log = structlog.get_logger(__name__)

@@ -5,11 +5,7 @@ from collections.abc import Sequence
 import structlog
 from msgspec.structs import replace
 
-from engine.back_office_limits import (
-    FORGERIES_SUSPICIOUS,
-    FORGERIES_WITHIN_MS,
-    TWO_GATES_WITHIN_MS,
-)
+from engine.back_office_limits import FORGERIES_SUSPICIOUS, FORGERIES_WITHIN_MS, TWO_GATES_WITHIN_MS
 from engine.domain.admission import DoorReason
 from engine.domain.records import PassageUndone, TicketScanned
 from engine.store.contract import ADMITTED, REFUSED, UNDONE, BackOffice, Scan

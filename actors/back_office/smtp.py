@@ -23,11 +23,7 @@ from aiosmtplib import (
 from actors.back_office.channels import ChannelAway, Outgoing, Refused, TryLater
 from actors.back_office.mailbox import Mail, compose
 from actors.back_office.providers import Provider
-from engine.back_office_limits import (
-    SMTP_AWAY_SECONDS,
-    SMTP_CONNECTIONS_MAX,
-    SMTP_TIMEOUT_SECONDS,
-)
+from engine.back_office_limits import SMTP_AWAY_SECONDS, SMTP_CONNECTIONS_MAX, SMTP_TIMEOUT_SECONDS
 
 log = structlog.get_logger(__name__)
 

@@ -9,17 +9,13 @@ from msgspec.structs import replace
 from actors.back_office.channels import Attachment, Outgoing, TryLater
 from actors.back_office.notices import going_back_minor
 from actors.consumer import RetryLater
-from engine.back_office_limits import (
-    POST_ATTEMPTS_MAX,
-)
+from engine.back_office_limits import POST_ATTEMPTS_MAX
 from engine.domain.booking import Booking
 from engine.domain.event import Event
 from engine.domain.tickets import TicketStatus
 from engine.letters.facts import Details, Facts, Line
 from engine.letters.render import render
-from engine.limits import (
-    PDF_TICKETS_MAX,
-)
+from engine.limits import PDF_TICKETS_MAX
 from engine.store.contract import CARRIES_FILES, Contact, Message, MessageKind, StoredTicket
 
 _details = msgspec.json.Decoder(Details)

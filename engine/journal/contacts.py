@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from engine.back_office_limits import (
-    CONTACT_KEPT_SECONDS,
-)
+from engine.back_office_limits import CONTACT_KEPT_SECONDS
 from engine.domain.ids import event_of_booking
 from engine.journal.contract import Unavailable
 from engine.journal.keys import partition_keys, partition_of

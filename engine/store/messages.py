@@ -6,9 +6,7 @@ from msgspec.structs import asdict
 from sqlalchemy import false, func, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.back_office_limits import (
-    STORE_ERROR_CHARS_MAX,
-)
+from engine.back_office_limits import STORE_ERROR_CHARS_MAX
 from engine.store.contract import Message, MessageStatus, NewMessage, Tally
 from engine.store.rows import columns, put_new, read
 from engine.store.schema import PENDING, UNTOLD, events, messages

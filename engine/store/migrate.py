@@ -6,9 +6,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from engine.back_office_limits import (
-    STORE_MIGRATION_SECONDS_MAX,
-)
+from engine.back_office_limits import STORE_MIGRATION_SECONDS_MAX
 from engine.store.connect import Database
 
 #: Names the lock of migrations among PostgreSQL's advisory locks: any number will do.

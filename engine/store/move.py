@@ -6,10 +6,7 @@ import sys
 from sqlalchemy import Table, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.back_office_limits import (
-    STORE_MIGRATION_SECONDS_MAX,
-    STORE_MOVE_ROWS,
-)
+from engine.back_office_limits import STORE_MIGRATION_SECONDS_MAX, STORE_MOVE_ROWS
 from engine.store.connect import Database
 from engine.store.migrate import migrate
 from engine.store.schema import metadata

@@ -6,9 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, TextClause, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from engine.back_office_limits import (
-    COURIER_GIVE_UP_MS,
-)
+from engine.back_office_limits import COURIER_GIVE_UP_MS
 from engine.store.rows import columns, read
 from engine.store.schema import WAITING, webhook_deliveries, webhook_endpoints
 from engine.store.webhook_contract import (

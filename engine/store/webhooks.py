@@ -12,11 +12,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 from sqlalchemy import delete, func, select, update
 
-from engine.back_office_limits import (
-    ENDPOINTS_MAX,
-    SECRETS_MAX,
-    STORE_ERROR_CHARS_MAX,
-)
+from engine.back_office_limits import ENDPOINTS_MAX, SECRETS_MAX, STORE_ERROR_CHARS_MAX
 from engine.store.connect import Database
 from engine.store.rows import put_new, read
 from engine.store.schema import WAITING, webhook_deliveries, webhook_endpoints

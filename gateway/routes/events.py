@@ -29,11 +29,7 @@ from engine.journal.catalogue import EventDocument
 from engine.journal.contract import Unavailable
 from engine.limits import AUDIT_SECONDS_MAX, LIST_MAX
 from gateway.auth import Principal
-from gateway.bodies import (
-    EventBody,
-    EventPatch,
-    invalid,
-)
+from gateway.bodies import EventBody, EventPatch, invalid
 from gateway.event_views import EventList, EventView, event_view
 from gateway.idempotency import key_of
 from gateway.new_events import event_of, name_once

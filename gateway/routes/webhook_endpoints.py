@@ -10,14 +10,10 @@ from typing_extensions import TypedDict
 
 from actors.back_office import announcements, signing
 from actors.back_office.targets import TargetRefused
-from engine.back_office_limits import (
-    SECRET_OVERLAP_MS,
-)
+from engine.back_office_limits import SECRET_OVERLAP_MS
 from engine.domain.ids import request_id
 from engine.domain.outcomes import Refusal
-from engine.limits import (
-    LIST_MAX,
-)
+from engine.limits import LIST_MAX
 from engine.store.webhook_contract import WebhookDelivery, WebhookEndpoint
 from gateway.auth import Principal
 from gateway.bodies import invalid

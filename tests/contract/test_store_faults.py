@@ -8,9 +8,7 @@ from msgspec.structs import replace
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from engine.back_office_limits import (
-    STORE_CONNECTIONS_MAX,
-)
+from engine.back_office_limits import STORE_CONNECTIONS_MAX
 from engine.store import connect
 from engine.store.contract import StoreAway, Writes
 from tests.contract.store_rigs import PostgresRig, PostgresServer, SqliteRig, StoreRig

@@ -5,9 +5,7 @@ from collections import Counter
 
 from sqlalchemy import select, text
 
-from engine.back_office_limits import (
-    STORE_ERROR_CHARS_MAX,
-)
+from engine.back_office_limits import STORE_ERROR_CHARS_MAX
 from engine.store.contract import (
     EMAIL,
     PUSH,

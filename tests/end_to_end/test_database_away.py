@@ -9,9 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-from engine.back_office_limits import (
-    STORE_DEADLINE_SECONDS,
-)
+from engine.back_office_limits import STORE_DEADLINE_SECONDS
 from engine.domain.records import TicketScanned
 from engine.store.contract import ADMITTED
 from tests.contract.store_rigs import PostgresRig

@@ -12,9 +12,7 @@ from standardwebhooks.webhooks import Webhook
 from actors.back_office.courier import Courier
 from actors.back_office.posting import Poster
 from actors.back_office.targets import Names, Targets
-from engine.back_office_limits import (
-    ENDPOINTS_MAX,
-)
+from engine.back_office_limits import ENDPOINTS_MAX
 from engine.store.webhook_contract import Announcement, DeliveryStatus, WebhookKind
 from tests.documented import DOCUMENT
 from tests.in_process import BASE, InProcess

@@ -14,9 +14,7 @@ from actors.back_office.channels import ChannelAway, Outgoing, TryLater
 from actors.back_office.mailbox import FileChannel
 from actors.back_office.postman import Postman
 from actors.back_office.push import AppriseChannel
-from engine.back_office_limits import (
-    PUSH_AT_ONCE_MAX,
-)
+from engine.back_office_limits import PUSH_AT_ONCE_MAX
 from engine.letters.render import Letter
 from engine.store.contract import EMAIL, PUSH
 from tests.back_office import read_mails

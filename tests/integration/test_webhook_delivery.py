@@ -14,10 +14,7 @@ from actors.back_office.courier import Courier
 from actors.back_office.posting import Poster
 from actors.back_office.signing import new_secret
 from actors.back_office.targets import Names, Targets
-from engine.back_office_limits import (
-    COURIER_ANSWER_BYTES_MAX,
-    COURIER_LEASE_MS,
-)
+from engine.back_office_limits import COURIER_ANSWER_BYTES_MAX, COURIER_LEASE_MS
 from engine.store.connect import default_url
 from engine.store.sql import SqlBackOffice, open_store
 from engine.store.vault import Vault

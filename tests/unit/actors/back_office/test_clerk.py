@@ -11,9 +11,7 @@ import pytest
 
 from actors.back_office import clerk
 from actors.consumer import Hopeless, RetryLater
-from engine.back_office_limits import (
-    HOLDERS_PAGE,
-)
+from engine.back_office_limits import HOLDERS_PAGE
 from engine.domain.booking import Status
 from engine.domain.commands import Command, NoteDelivery
 from engine.domain.payment import RefundState

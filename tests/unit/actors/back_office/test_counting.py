@@ -4,9 +4,7 @@ import asyncio
 
 from actors.back_office.counting import LetterCounter
 from actors.measures import LETTERS
-from engine.back_office_limits import (
-    LETTERS_COUNTED_EVERY_SECONDS,
-)
+from engine.back_office_limits import LETTERS_COUNTED_EVERY_SECONDS
 from engine.store.contract import MessageKind, MessageStatus, StoreAway, Tally
 from tests.unit.actors.recording_meter import RecordingMeter
 

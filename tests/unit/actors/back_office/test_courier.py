@@ -14,11 +14,7 @@ from actors.back_office.courier import Courier, pause_seconds
 from actors.back_office.posting import Answer, Unanswered
 from actors.back_office.signing import new_secret
 from actors.back_office.targets import Target, Targets
-from engine.back_office_limits import (
-    COURIER_GIVE_UP_MS,
-    COURIER_LEASE_MS,
-    COURIER_PER_ENDPOINT_MAX,
-)
+from engine.back_office_limits import COURIER_GIVE_UP_MS, COURIER_LEASE_MS, COURIER_PER_ENDPOINT_MAX
 from engine.store.contract import StoreAway
 from engine.store.webhook_contract import DueDelivery
 

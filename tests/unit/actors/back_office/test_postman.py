@@ -28,9 +28,7 @@ from engine.back_office_limits import (
 from engine.domain.booking import Booking, Status
 from engine.domain.payment import Part, Payment, PaymentState, Refund
 from engine.letters.facts import Before, Details, Reason
-from engine.limits import (
-    PDF_TICKETS_MAX,
-)
+from engine.limits import PDF_TICKETS_MAX
 from engine.store.contract import EMAIL, PUSH, MessageKind
 from tests.samples import EVENT_ID, booking_id
 from tests.samples import booking as sample

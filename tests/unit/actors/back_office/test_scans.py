@@ -11,11 +11,7 @@ from actors.back_office.scans import (
     suspicions,
     undone,
 )
-from engine.back_office_limits import (
-    FORGERIES_SUSPICIOUS,
-    FORGERIES_WITHIN_MS,
-    TWO_GATES_WITHIN_MS,
-)
+from engine.back_office_limits import FORGERIES_SUSPICIOUS, FORGERIES_WITHIN_MS, TWO_GATES_WITHIN_MS
 from engine.domain.admission import Scanned
 from engine.domain.records import PassageUndone, TicketScanned
 from engine.domain.tickets import ticket_id

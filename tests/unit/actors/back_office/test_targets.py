@@ -8,10 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import pytest
 
 from actors.back_office.targets import Target, TargetRefused, Targets
-from engine.back_office_limits import (
-    COURIER_ADDRESSES_MAX,
-    ENDPOINT_URL_LENGTH_MAX,
-)
+from engine.back_office_limits import COURIER_ADDRESSES_MAX, ENDPOINT_URL_LENGTH_MAX
 
 PUBLIC, PUBLIC_6 = "93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"
 URL = "https://example.com/hook"
