@@ -60,7 +60,6 @@ openapi: .venv/.ready
 
 ## make lock: pins the newest versions that pyproject.toml allows
 lock: .venv/.ready
-	$(BIN)/python -m pip install -q uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --upgrade -q -o requirements.txt
 	$(BIN)/uv pip compile --group load --universal --python-version 3.11 --generate-hashes \
@@ -69,14 +68,24 @@ lock: .venv/.ready
 clean:
 	rm -rf .venv .venv-load build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
+# Installs what requirements pin ($(2)) into an environment ($(1)), all of it checked by its hash.
+# uv takes 5 seconds for what takes pip 90. Where only pip has been told the way to packages, it does it.
+define install
+	$(BIN)/uv pip install -q --python $(1)/bin/python --link-mode copy --require-hashes $(3) -r $(2) || \
+		$(BIN)/python -m pip --python $(1)/bin/python install $(PIP_OPTIONS) --require-hashes $(3) -r $(2)
+endef
+PIP_OPTIONS := -q --disable-pip-version-check
+
 .venv/.ready: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	sed -n '/^uv==/,/[^\]$$/p' requirements.txt > .venv/uv.txt
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --require-hashes -r .venv/uv.txt
+	$(call install,.venv,requirements.txt)
+	$(BIN)/python -m pip install $(PIP_OPTIONS) --no-deps --no-build-isolation -e .
 	touch $@
 
-.venv-load/.ready: requirements-load.txt
-	$(PYTHON) -m venv .venv-load
-	.venv-load/bin/python -m pip install -q --disable-pip-version-check --only-binary :all: --require-hashes -r requirements-load.txt
+.venv-load/.ready: requirements-load.txt | .venv/.ready
+	$(PYTHON) -m venv --without-pip .venv-load
+	$(call install,.venv-load,requirements-load.txt,--only-binary :all:)
 	touch $@

@@ -117,8 +117,8 @@ async def test_a_service_that_does_not_answer_is_left_alone_for_a_while(
 async def test_another_service_stands_in_for_one_that_does_not_answer(
     services, monkeypatch
 ) -> None:
-    monkeypatch.setattr(module, "PUSH_TIMEOUT_SECONDS", 0.3)
-    monkeypatch.setattr(module, "PUSH_AWAY_SECONDS", 0.6)
+    monkeypatch.setattr(module, "PUSH_TIMEOUT_SECONDS", 1.5)
+    monkeypatch.setattr(module, "PUSH_AWAY_SECONDS", 3.0)
     silent, first = await services(None)
     working, second = await services()
     channel = AppriseChannel([first, second])
@@ -126,8 +126,9 @@ async def test_another_service_stands_in_for_one_that_does_not_answer(
         assert await channel.send(OUTGOING) == "json-2"
     assert (len(silent.bodies), len(working.bodies)) == (1, 3)
     silent.status = 200
-    await asyncio.sleep(0.7)
+    await asyncio.sleep(3.1)
     assert await channel.send(OUTGOING) == "json-1"
+    await channel.close()
 
 
 async def test_a_service_that_never_answers_holds_up_no_mail(services, tmp_path: Path) -> None:
