@@ -136,6 +136,7 @@ class DoorMachine(PaymentMachine):
         again: bool,
     ) -> None:
         if name is not None:
+            self.buy(command, [])
             self.scan(command, place, name, "North", True, STAFF, 0)
         ticket = ticket_id(command.booking_id, place)
         undo = UndoPassage(ticket, caller, request and f"{request} {ticket}")
