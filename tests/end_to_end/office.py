@@ -201,10 +201,15 @@ class Counter(Till):
             Violation: a promise is broken: I2 to I9.
         """
         deadline = time.monotonic() + seconds
-        while (books := await self.office.books(self.event_id)).waiting or await self._behind():
+        while True:
+            # Effects become messages, and messages that were sent become effects: those that were
+            # there before the books were read, and those that have come since.
+            behind = await self._behind()
+            waiting = (await self.office.books(self.event_id)).waiting
+            if not (behind or waiting or await self._behind()):
+                break
             assert time.monotonic() < deadline, (
-                f"I9: {books.waiting} messages, {await self._behind()} effects\n"
-                f"{self.office.service.log()[-2_000:]}"
+                f"I9: {waiting} messages, {behind} effects\n{self.office.service.log()[-2_000:]}"
             )
             await asyncio.sleep(_POLL_SECONDS)
         if dead := await self.dead_letters():
